@@ -1,0 +1,34 @@
+"""Base64url without padding (RFC 7515, section 2), and framed hashing.
+
+`digest_fields` never joins fields with a separator: each is preceded by its length, so that no two different
+lists of fields hash alike.
+"""
+
+import hashlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Iterable
+
+
+def encode_base64url(raw: bytes) -> str:
+    """Return `raw` as base64url without padding."""
+    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def decode_base64url(text: str | bytes) -> bytes | None:
+    """Return the bytes that `text` encodes, or None when it is not the one canonical encoding of them."""
+    try:
+        encoded = text.encode("ascii") if isinstance(text, str) else text
+        raw = urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4))
+    except (Base64Error, ValueError):
+        return None
+    return raw if urlsafe_b64encode(raw).rstrip(b"=") == encoded else None
+
+
+def digest_fields(domain: str, fields: Iterable[str]) -> bytes:
+    """Return the SHA-256 over `domain` and `fields`, each framed by its length in bytes."""
+    digest = hashlib.sha256()
+    for field in (domain, *fields):
+        raw = field.encode()
+        digest.update(len(raw).to_bytes(4, "big") + raw)
+    return digest.digest()

@@ -1,0 +1,67 @@
+"""Reading what strangers send: sizes first, then JSON, then types, then duplicate keys.
+
+msgspec lets a repeated key pass and keeps the last value. Two parsers that disagree about a request are a way to
+smuggle one past the other, so a second look with the standard library refuses it.
+"""
+
+import json
+import re
+from typing import Final, NoReturn, TypeVar
+
+import msgspec
+
+from shared.problems import Code, Problem
+
+T = TypeVar("T")
+
+_AT_PATH: Final = re.compile(r" - at `(\$[^`]*)`$")
+_UNKNOWN_FIELD: Final = "Object contains unknown field"
+
+
+class _DuplicateKeyError(ValueError):
+    """Raised inside the standard library's parser to stop it at the second use of a key."""
+
+
+def _refuse_duplicates(pairs: list[tuple[str, object]]) -> None:
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise _DuplicateKeyError
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise ValueError
+
+
+def decode_body(raw: bytes, decoder: "msgspec.json.Decoder[T]", max_bytes: int) -> T | Problem:
+    """Decode one JSON document from a client.
+
+    Args:
+        raw: the body as received.
+        decoder: of the type that the route takes.
+        max_bytes: the largest body that is looked at.
+
+    Returns:
+        The value, or a `Problem` of code `body_too_large`, `malformed_json`, `unknown_field`, `invalid_field` or
+        `duplicate_key`.
+    """
+    if len(raw) > max_bytes:
+        return Problem(code=Code.BODY_TOO_LARGE, detail=f"At most {max_bytes} bytes are read.")
+    try:
+        value = decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        return _explain(str(error))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Problem(code=Code.MALFORMED_JSON)
+    try:
+        json.loads(raw, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
+    except _DuplicateKeyError:
+        return Problem(code=Code.DUPLICATE_KEY)
+    return value
+
+
+def _explain(message: str) -> Problem:
+    """Turn msgspec's message into a problem that says where, in our words."""
+    found = _AT_PATH.search(message)
+    where = found.group(1) if found else "$"
+    if message.startswith(_UNKNOWN_FIELD):
+        return Problem(code=Code.UNKNOWN_FIELD, detail=f"In {where}.")
+    return Problem(code=Code.INVALID_FIELD, detail=f"At {where}.")
