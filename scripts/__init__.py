@@ -1,0 +1,1 @@
+"""Programs that a person starts (run, test, check, bench, lock, bundle), and the modules behind them."""
