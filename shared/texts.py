@@ -1,0 +1,215 @@
+"""The words of the overlay itself, by language. Creators' words are in the manifest.
+
+Every language has every key, in the same order; a test compares them. Keys that are problem codes are what a viewer
+is told of that problem. `{n}`, `{price}`, `{age}` and `{time}` are filled in by whoever shows the text.
+"""
+
+from typing import Final
+
+DEFAULT_LANGUAGE: Final = "en"
+
+_ENGLISH: Final = """
+offers: Offers
+claim: Claim
+reserve: Reserve
+claiming: One moment…
+settling: You have it. We are confirming it…
+settled: It is yours.
+number: No. {n}
+pay_at_pickup: Pay {price} when you pick it up.
+free: Free
+left: {n} left
+last_one: Last one
+sold_out: Sold out
+stock_unknown: Checking what is left
+not_fresh: Stock as of {age} s ago
+opens: Opens in {time}
+closed: Closed
+your_claims: Your claims
+retrying: Still trying…
+offline: You are offline. We keep your claim and go on by ourselves.
+failed: That did not work.
+try_again: Try again
+not_admitted_yet: Many people tapped at once. We keep trying for you.
+cap_reached: You already have as many as one person may have.
+drop_not_open: It has not opened yet.
+drop_closed: It has closed.
+claim_expired: This took too long. Tap again.
+not_kept: This browser keeps nothing: your claim lasts until you close this page.
+dismiss: Close
+"""
+
+_GERMAN: Final = """
+offers: Angebote
+claim: Sichern
+reserve: Reservieren
+claiming: Einen Moment…
+settling: Du hast es. Wir bestätigen es gerade…
+settled: Es gehört dir.
+number: Nr. {n}
+pay_at_pickup: Bezahle {price} bei der Abholung.
+free: Kostenlos
+left: Noch {n}
+last_one: Das letzte
+sold_out: Ausverkauft
+stock_unknown: Bestand wird geprüft
+not_fresh: Bestand vor {age} s
+opens: Öffnet in {time}
+closed: Beendet
+your_claims: Deine Zusagen
+retrying: Wir versuchen es weiter…
+offline: Du bist offline. Wir behalten deine Zusage und machen von selbst weiter.
+failed: Das hat nicht geklappt.
+try_again: Noch einmal
+not_admitted_yet: Viele haben gleichzeitig getippt. Wir versuchen es weiter für dich.
+cap_reached: Du hast schon so viele, wie eine Person haben darf.
+drop_not_open: Es hat noch nicht begonnen.
+drop_closed: Es ist vorbei.
+claim_expired: Das hat zu lange gedauert. Tippe noch einmal.
+not_kept: Dieser Browser speichert nichts: Deine Zusage gilt, bis du die Seite schließt.
+dismiss: Schließen
+"""
+
+_FRENCH: Final = """
+offers: Offres
+claim: Je prends
+reserve: Réserver
+claiming: Un instant…
+settling: C’est pour vous. Nous le confirmons…
+settled: C’est à vous.
+number: N° {n}
+pay_at_pickup: Payez {price} au retrait.
+free: Gratuit
+left: Plus que {n}
+last_one: Le dernier
+sold_out: Épuisé
+stock_unknown: Vérification du stock
+not_fresh: Stock d’il y a {age} s
+opens: Ouvre dans {time}
+closed: Terminé
+your_claims: Vos demandes
+retrying: Nouvel essai…
+offline: Vous êtes hors ligne. Nous gardons votre demande et continuons tout seuls.
+failed: Cela n’a pas marché.
+try_again: Réessayer
+not_admitted_yet: Beaucoup de monde à la fois. Nous continuons d’essayer pour vous.
+cap_reached: Vous en avez déjà autant qu’une personne peut en avoir.
+drop_not_open: Ce n’est pas encore ouvert.
+drop_closed: C’est terminé.
+claim_expired: Cela a pris trop de temps. Touchez encore une fois.
+not_kept: Ce navigateur ne garde rien : votre demande dure tant que cette page reste ouverte.
+dismiss: Fermer
+"""
+
+_SPANISH: Final = """
+offers: Ofertas
+claim: Lo quiero
+reserve: Reservar
+claiming: Un momento…
+settling: Es para ti. Lo estamos confirmando…
+settled: Es tuyo.
+number: N.º {n}
+pay_at_pickup: Paga {price} al recogerlo.
+free: Gratis
+left: Quedan {n}
+last_one: El último
+sold_out: Agotado
+stock_unknown: Comprobando existencias
+not_fresh: Existencias de hace {age} s
+opens: Abre en {time}
+closed: Cerrado
+your_claims: Tus solicitudes
+retrying: Seguimos intentando…
+offline: Estás sin conexión. Guardamos tu solicitud y seguimos solos.
+failed: No ha funcionado.
+try_again: Reintentar
+not_admitted_yet: Muchas personas a la vez. Seguimos intentándolo por ti.
+cap_reached: Ya tienes el máximo por persona.
+drop_not_open: Aún no ha abierto.
+drop_closed: Ha cerrado.
+claim_expired: Ha tardado demasiado. Toca otra vez.
+not_kept: Este navegador no guarda nada: tu solicitud dura mientras la página siga abierta.
+dismiss: Cerrar
+"""
+
+_JAPANESE: Final = """
+offers: オファー
+claim: 受け取る
+reserve: 取り置く
+claiming: 少々お待ちください…
+settling: 確保しました。確認中です…
+settled: あなたのものです。
+number: No. {n}
+pay_at_pickup: 受け取り時に {price} をお支払いください。
+free: 無料
+left: 残り {n} 点
+last_one: 最後の 1 点
+sold_out: 完売
+stock_unknown: 在庫を確認中
+not_fresh: {age} 秒前の在庫
+opens: {time} 後に開始
+closed: 終了
+your_claims: あなたの受付
+retrying: 再試行中…
+offline: オフラインです。受付を保持し、自動で続けます。
+failed: うまくいきませんでした。
+try_again: もう一度
+not_admitted_yet: 同時に多くの方がタップしました。引き続き試しています。
+cap_reached: お一人様の上限に達しています。
+drop_not_open: まだ始まっていません。
+drop_closed: 終了しました。
+claim_expired: 時間がかかりすぎました。もう一度タップしてください。
+not_kept: このブラウザーは保存できません。受付はこのページを閉じるまで有効です。
+dismiss: 閉じる
+"""
+
+_ARABIC: Final = """
+offers: العروض
+claim: أريده
+reserve: احجز
+claiming: لحظة…
+settling: حصلت عليه. نؤكده الآن…
+settled: أصبح لك.
+number: رقم {n}
+pay_at_pickup: ادفع {price} عند الاستلام.
+free: مجاني
+left: بقي {n}
+last_one: الأخير
+sold_out: نفد
+stock_unknown: نتحقق من المتوفر
+not_fresh: المتوفر قبل {age} ث
+opens: يبدأ بعد {time}
+closed: انتهى
+your_claims: طلباتك
+retrying: نحاول مجددًا…
+offline: أنت غير متصل. نحتفظ بطلبك ونكمل تلقائيًا.
+failed: لم ينجح ذلك.
+try_again: حاول مجددًا
+not_admitted_yet: ضغط كثيرون معًا. نواصل المحاولة من أجلك.
+cap_reached: لديك العدد الأقصى للشخص الواحد.
+drop_not_open: لم يبدأ بعد.
+drop_closed: انتهى العرض.
+claim_expired: استغرق ذلك وقتًا طويلًا. اضغط مرة أخرى.
+not_kept: هذا المتصفح لا يحفظ شيئًا: يبقى طلبك حتى تغلق الصفحة.
+dismiss: إغلاق
+"""
+
+
+def _table(text: str) -> dict[str, str]:
+    lines = (line.partition(": ") for line in text.strip().splitlines())
+    return {key: words for key, _, words in lines}
+
+
+TEXTS: Final[dict[str, dict[str, str]]] = {
+    "ar": _table(_ARABIC),
+    "de": _table(_GERMAN),
+    "en": _table(_ENGLISH),
+    "es": _table(_SPANISH),
+    "fr": _table(_FRENCH),
+    "ja": _table(_JAPANESE),
+}
+
+
+def texts_for(language: str) -> dict[str, str]:
+    """Return the overlay's words in `language`, or in English."""
+    return TEXTS.get(language, TEXTS[DEFAULT_LANGUAGE])
