@@ -1,0 +1,213 @@
+"""The emulated provider's REST paths: envelope, refusals, limits, and what the nodes are told."""
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from scripts.emulator.provider import Configuration, Provider, open_database
+from scripts.emulator.queues import Queue
+
+TOKEN = "secret-token"
+PAIRS = "/accounts/acc/storage/kv/namespaces/manifests"
+MESSAGES = "/accounts/acc/queues/events/messages"
+CONFIGURATION = Configuration(
+    port=0,
+    account="acc",
+    token=TOKEN,
+    namespace="manifests",
+    queues=(Queue(name="events", dead_letter="events-dead"),),
+    database="",
+)
+
+
+class Clock:
+    """An instant that the tests move."""
+
+    now_ms = 1_000_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+class Client:
+    """One caller of the app, without a server in between."""
+
+    def __init__(self, app: Starlette) -> None:
+        self._app = app
+
+    def request(self, method: str, path: str, **details: Any) -> httpx.Response:
+        return asyncio.run(self._request(method, path, **details))
+
+    def get(self, path: str, **details: Any) -> httpx.Response:
+        return self.request("GET", path, **details)
+
+    def put(self, path: str, **details: Any) -> httpx.Response:
+        return self.request("PUT", path, **details)
+
+    def post(self, path: str, **details: Any) -> httpx.Response:
+        return self.request("POST", path, **details)
+
+    async def _request(self, method: str, path: str, **details: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {TOKEN}", **details.pop("headers", {})}
+        transport = httpx.ASGITransport(self._app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.request(method, path, headers=headers, **details)
+
+
+@pytest.fixture
+def client(tmp_path: Path, clock: Clock) -> Iterator[Client]:
+    with contextlib.closing(open_database(str(tmp_path / "provider.sqlite"))) as database:
+        yield Client(Provider(CONFIGURATION, database, clock).app())
+
+
+def code_of(answer: httpx.Response) -> tuple[int, int]:
+    document = answer.json()
+    assert document["success"] is False
+    assert document["result"] is None
+    return answer.status_code, document["errors"][0]["code"]
+
+
+def result_of(answer: httpx.Response) -> Any:
+    document = answer.json()
+    assert answer.status_code == 200, document
+    assert (document["success"], document["errors"], document["messages"]) == (True, [], [])
+    return document["result"]
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        pytest.param("", (401, 10000), id="none"),
+        pytest.param("Basic abc", (401, 10000), id="another scheme"),
+        pytest.param("Bearer wrong", (403, 10000), id="wrong token"),
+    ],
+)
+def test_a_request_without_the_token_is_refused(client: Client, header: str, expected: tuple[int, int]) -> None:
+    assert code_of(client.post(MESSAGES + "/pull", headers={"Authorization": header})) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        pytest.param("/accounts/other/queues/events/messages/pull", (403, 10000), id="account"),
+        pytest.param("/accounts/acc/queues/other/messages/pull", (404, 11000), id="queue"),
+        pytest.param("/accounts/acc/somewhere", (404, 7003), id="path"),
+        pytest.param(PAIRS + "/bulk", (405, 7003), id="method"),
+    ],
+)
+def test_what_does_not_exist_is_refused_in_the_envelope(client: Client, path: str, expected: tuple[int, int]) -> None:
+    assert code_of(client.post(path, json={})) == expected
+
+
+def test_an_unknown_namespace_is_refused(client: Client) -> None:
+    assert code_of(client.get("/accounts/acc/storage/kv/namespaces/other/values/k")) == (404, 10013)
+
+
+def test_bulk_written_values_are_read_one_by_one(client: Client) -> None:
+    pairs = [
+        {"key": "manifest/clip", "value": '{"a":1}', "metadata": {"version": 3}},
+        {"key": "binary", "value": base64.b64encode(b"\x00\xff").decode(), "base64": True},
+    ]
+    assert result_of(client.put(PAIRS + "/bulk", json=pairs))["successful_key_count"] == 2
+    assert client.get(PAIRS + "/values/manifest%2Fclip").content == b'{"a":1}'
+    assert client.get(PAIRS + "/values/binary").content == b"\x00\xff"
+    result_of(client.request("DELETE", PAIRS + "/values/binary"))
+    assert code_of(client.get(PAIRS + "/values/binary")) == (404, 10009)
+
+
+def test_an_expiring_value_is_gone_in_time(client: Client, clock: Clock) -> None:
+    client.put(PAIRS + "/bulk", json=[{"key": "k", "value": "v", "expiration_ttl": 60}])
+    clock.now_ms += 59_999
+    assert client.get(PAIRS + "/values/k").content == b"v"
+    clock.now_ms += 1
+    assert client.get(PAIRS + "/values/k").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("pair", "status"),
+    [
+        pytest.param({"key": "k" * 513, "value": ""}, 414, id="key too long"),
+        pytest.param({"key": "", "value": ""}, 400, id="key empty"),
+        pytest.param({"key": "k"}, 400, id="no value"),
+        pytest.param({"key": "k", "value": "?", "base64": True}, 400, id="not base64"),
+        pytest.param({"key": "k", "value": "", "expiration_ttl": 59}, 400, id="lifetime too short"),
+        pytest.param({"key": "k", "value": "", "expiration": 1_059}, 400, id="expiry too near"),
+        pytest.param({"key": "k", "value": "", "metadata": "m" * 1024}, 413, id="metadata too long"),
+    ],
+)
+def test_one_bad_pair_refuses_the_whole_write(client: Client, pair: dict[str, object], status: int) -> None:
+    answer = client.put(PAIRS + "/bulk", json=[{"key": "good", "value": "v"}, pair])
+    assert code_of(answer)[0] == status
+    assert client.get(PAIRS + "/values/good").status_code == 404
+
+
+def test_a_bulk_write_has_at_most_ten_thousand_pairs(client: Client) -> None:
+    pairs = [{"key": str(number), "value": ""} for number in range(10_001)]
+    assert code_of(client.put(PAIRS + "/bulk", json=pairs))[0] == 400
+    assert result_of(client.put(PAIRS + "/bulk", json=pairs[1:]))["successful_key_count"] == 10_000
+
+
+def test_a_queued_event_is_pulled_in_base64_and_acknowledged(client: Client, clock: Clock) -> None:
+    event = {"v": 1, "events": []}
+    result_of(client.post("/emulator/queues/events", json={"body": event}))
+    pulled = result_of(client.post(MESSAGES + "/pull", json={"batch_size": 10, "visibility_timeout_ms": 1000}))
+    assert pulled["message_backlog_count"] == 1
+    message = pulled["messages"][0]
+    assert json.loads(base64.b64decode(message["body"])) == event
+    assert message["metadata"]["CF-Content-Type"] == "json"
+    assert (message["attempts"], message["timestamp_ms"]) == (1, clock.now_ms)
+    body = {"acks": [{"lease_id": message["lease_id"]}], "retries": [{"lease_id": "unknown", "delay_seconds": 1}]}
+    done = result_of(client.post(MESSAGES + "/ack", json=body))
+    assert (done["ackCount"], done["retryCount"], len(done["warnings"])) == (1, 0, 1)
+    assert result_of(client.post(MESSAGES + "/pull"))["messages"] == []
+
+
+def test_messages_come_in_together_and_text_is_pulled_as_it_is(client: Client) -> None:
+    batch = [
+        {"body": "hello", "content_type": "text"},
+        {"body": base64.b64encode(b"\x00").decode(), "content_type": "bytes", "id": "given"},
+        {"body": "", "content_type": "bytes", "id": "given"},
+    ]
+    assert result_of(client.post("/emulator/queues/events", json=batch))["accepted"] == 3
+    messages = result_of(client.post(MESSAGES + "/pull"))["messages"]
+    assert [message["body"] for message in messages] == ["hello", base64.b64encode(b"\x00").decode()]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"batch_size": 0}, id="no messages"),
+        pytest.param({"batch_size": 101}, id="too many messages"),
+        pytest.param({"visibility_timeout_ms": 12 * 3600 * 1000 + 1}, id="more than twelve hours"),
+        pytest.param({"batch_size": "10"}, id="not a number"),
+    ],
+)
+def test_a_pull_out_of_bounds_is_refused(client: Client, body: dict[str, object]) -> None:
+    assert code_of(client.post(MESSAGES + "/pull", json=body))[0] == 400
+
+
+def test_a_message_that_is_too_long_is_refused(client: Client) -> None:
+    assert code_of(client.post("/emulator/queues/events", json={"body": "x" * 128 * 1024}))[0] == 413
+
+
+@pytest.mark.parametrize("header", ["Origin", "Sec-Fetch-Site"])
+def test_a_web_page_cannot_reach_the_emulator_paths(client: Client, header: str) -> None:
+    answer = client.post("/emulator/queues/events", json={"body": 1}, headers={header: "http://evil.example"})
+    assert answer.status_code == 403
+
+
+def test_another_host_name_is_refused(client: Client) -> None:
+    assert client.get("/emulator/health", headers={"Host": "evil.example"}).status_code == 400
