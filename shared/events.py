@@ -37,12 +37,17 @@ class ClaimIssued(Wire, frozen=True, kw_only=True, tag="claim_issued", tag_field
 
 
 class ClaimRefused(Wire, frozen=True, kw_only=True, tag="claim_refused", tag_field="type"):
-    """A tap had no claim, for this reason."""
+    """A tap had no claim, for this reason.
+
+    Attributes:
+        suppressed: refusals since the last report that were only counted; a flood of taps is not a flood of events.
+    """
 
     drop: Identifier
     clip: Identifier
     offer: Identifier
     code: Code
+    suppressed: Annotated[int, Meta(ge=0)] = 0
 
 
 class Viewed(Wire, frozen=True, kw_only=True, tag="view", tag_field="type"):

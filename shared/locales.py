@@ -7,7 +7,8 @@ then the clip's default. Currency: an explicit wish, then the country's, then th
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-_MAX_RANGES: Final = 16
+from shared.negotiation import parse_weighted
+
 _RIGHT_TO_LEFT: Final = frozenset({"ar", "dv", "fa", "he", "ps", "ur", "yi"})
 
 _EURO_COUNTRIES: Final = "AT BE BG CY DE EE ES FI FR GR HR IE IT LT LU LV MT NL PT SI SK"
@@ -40,22 +41,12 @@ def choose_locale(wish: str, accept_language: str, available: Collection[str], d
         default: the clip's own.
     """
     by_folded = {tag.lower(): tag for tag in available}
-    for language_range in ((wish.lower(),) if wish else ()) + _ranges(accept_language):
-        found = _lookup(language_range, by_folded)
+    wanted = [(wish.lower(), 1.0), *parse_weighted(accept_language)]
+    for language_range, weight in wanted:
+        found = _lookup(language_range, by_folded) if weight else None
         if found is not None:
             return found
     return default
-
-
-def _ranges(accept_language: str) -> tuple[str, ...]:
-    """Return the ranges of the header, most wanted first; those of weight 0 and nonsense are left out."""
-    weighted: list[tuple[float, str]] = []
-    for item in accept_language.lower().split(",")[:_MAX_RANGES]:
-        tag, _, parameter = item.strip().partition(";")
-        weight = parameter.strip().removeprefix("q=") if parameter else "1"
-        if tag and weight.replace(".", "", 1).isdecimal() and float(weight) > 0:
-            weighted.append((-float(weight), tag.strip()))
-    return tuple(tag for _, tag in sorted(weighted, key=lambda pair: pair[0]))
 
 
 def _lookup(language_range: str, by_folded: Mapping[str, str]) -> str | None:

@@ -1,0 +1,245 @@
+"""The edge's HTTP shell: a Starlette app that reads, calls the core, and answers. No decision is made here.
+
+Each request finds its `Services` in the ASGI scope under `SERVICES`: whoever runs the app puts them there.
+Whatever happens, the answer is made here: a problem in one shape, never an exception's text.
+"""
+
+from typing import Any, Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from edge import operations
+from edge.caches import is_identifier, is_known_absent, load_manifest, load_stock
+from edge.claiming import MAX_BODY_BYTES, ClaimRequest, give_claim
+from edge.ports import Services
+from edge.reporting import report, report_refusal
+from shared.events import MAX_BEACON_BYTES, Beacon, BeaconAccepted, report_beacon
+from shared.locales import choose_locale, language_of
+from shared.manifest import Manifest, find_offer
+from shared.negotiation import choose_media_type
+from shared.openapi import JSON, build_document
+from shared.overlay import ViewerContext, build_view, encode_view, render_html
+from shared.problems import MEDIA_TYPE, Code, Problem, encode_problem
+from shared.stock import StockSnapshot, report_stock
+from shared.texts import TEXTS
+from shared.wire import decode_body
+
+SERVICES: Final = "cliptill.services"
+VERSION: Final = "0.1.0"
+
+_PUBLIC: Final = {
+    "access-control-allow-origin": "*",
+    "access-control-expose-headers": "date, retry-after, server-timing",
+    "timing-allow-origin": "*",
+    "x-content-type-options": "nosniff",
+}
+_NOT_KEPT: Final = {**_PUBLIC, "cache-control": "no-store"}
+_PREFLIGHT: Final = {
+    **_PUBLIC,
+    "access-control-allow-methods": "GET, HEAD, POST, OPTIONS",
+    "access-control-allow-headers": "content-type",
+    "access-control-max-age": "86400",
+}
+_FRAME_POLICY: Final = (
+    "default-src 'none'; script-src {edge}; style-src {edge}; img-src https: data: {edge}; "
+    "media-src https: {edge}; connect-src {edge} {origin}; base-uri 'none'; form-action 'none'"
+)
+
+_ENCODER: Final = msgspec.json.Encoder()
+_CLAIM_DECODER: Final = msgspec.json.Decoder(ClaimRequest)
+_BEACON_DECODER: Final = msgspec.json.Decoder(Beacon)
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.scope[SERVICES]
+    return services
+
+
+def _problem(problem: Problem) -> Response:
+    headers = dict(_NOT_KEPT)
+    if problem.retry_after_s is not None:
+        headers["retry-after"] = str(problem.retry_after_s)
+    return Response(encode_problem(problem), problem.status, headers, MEDIA_TYPE)
+
+
+def _json(body: bytes, status: int, started_ms: int, ended_ms: int) -> Response:
+    return Response(body, status, {**_NOT_KEPT, "server-timing": f"edge;dur={ended_ms - started_ms}"}, JSON)
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytes | Problem:
+    """Read a body of a type that is taken, and never more than one chunk beyond `max_bytes`."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in (JSON, operations.TEXT):
+        return Problem(code=Code.UNSUPPORTED_MEDIA_TYPE, detail=f"{JSON} or {operations.TEXT}, both with JSON.")
+    too_large = Problem(code=Code.BODY_TOO_LARGE, detail=f"At most {max_bytes} bytes are read.")
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or len(length) > 9 or int(length) > max_bytes:  # noqa: PLR2004 - digits of a sane length
+        return too_large
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            return too_large
+    return body
+
+
+def _drops_of(manifest: Manifest) -> tuple[str, ...]:
+    return tuple(offer.terms.drop for offer in manifest.offers)
+
+
+def _locales_of(manifest: Manifest) -> set[str]:
+    """Return what an overlay can be in: languages that the creator and the overlay itself both have words for."""
+    return {tag for tag in manifest.names if language_of(tag) in TEXTS}
+
+
+async def get_overlay(request: Request) -> Response:
+    """Render the overlay of a clip for one viewer."""
+    services = _services(request)
+    started_ms = services.now_ms()
+    media_type = choose_media_type(request.headers.get("accept", ""), (JSON, operations.HTML))
+    if media_type is None:
+        return _problem(Problem(code=Code.NOT_ACCEPTABLE, detail=f"{JSON} or {operations.HTML}."))
+    manifest = await load_manifest(services, request.path_params["clip"])
+    if isinstance(manifest, Problem):
+        return _problem(manifest)
+    snapshots = await load_stock(services, _drops_of(manifest))
+    query = request.query_params
+    context = ViewerContext(
+        locale=choose_locale(
+            query.get("locale", ""),
+            request.headers.get("accept-language", ""),
+            _locales_of(manifest),
+            manifest.default_locale,
+        ),
+        currency=query.get("currency", ""),
+        country=services.place.country,
+    )
+    now_ms = services.now_ms()
+    view = build_view(manifest, snapshots, context, settle_url=services.config.origin_url, now_ms=now_ms)
+    headers = {**_NOT_KEPT, "vary": "accept, accept-language", "server-timing": f"edge;dur={now_ms - started_ms}"}
+    if media_type == JSON:
+        return Response(encode_view(view), 200, headers, JSON)
+    edge_url = services.config.public_url or str(request.base_url).rstrip("/")
+    headers["content-security-policy"] = _FRAME_POLICY.format(edge=edge_url, origin=services.config.origin_url)
+    return Response(render_html(view, edge_url), 200, headers, operations.HTML)
+
+
+async def post_claim(request: Request) -> Response:
+    """Answer a tap with a signed claim."""
+    services = _services(request)
+    started_ms = services.now_ms()
+    body = await _read_body(request, MAX_BODY_BYTES)
+    if isinstance(body, Problem):
+        return _problem(body)
+    tap = decode_body(body, _CLAIM_DECODER, MAX_BODY_BYTES)
+    if isinstance(tap, Problem):
+        return _problem(tap)
+    manifest = await load_manifest(services, tap.clip)
+    if isinstance(manifest, Problem):
+        return _problem(manifest)
+    offer = find_offer(manifest, tap.offer)
+    if offer is None:
+        return _problem(Problem(code=Code.OFFER_UNKNOWN))
+    snapshots = await load_stock(services, _drops_of(manifest))
+    drop = offer.terms.drop
+    given = give_claim(services, manifest, offer, snapshots.get(drop), tap)
+    if isinstance(given, Problem):
+        report_refusal(services, drop=drop, clip=manifest.clip, offer=offer.offer, code=given.code)
+        return _problem(given)
+    if given.event is not None:
+        report(services, (given.event,))
+    return _json(given.body, 201, started_ms, services.now_ms())
+
+
+async def post_events(request: Request) -> Response:
+    """Take what a browser reports of itself."""
+    services = _services(request)
+    started_ms = services.now_ms()
+    body = await _read_body(request, MAX_BEACON_BYTES)
+    if isinstance(body, Problem):
+        return _problem(body)
+    beacon = decode_body(body, _BEACON_DECODER, MAX_BEACON_BYTES)
+    if isinstance(beacon, Problem):
+        return _problem(beacon)
+    report(services, report_beacon(beacon))
+    accepted = BeaconAccepted(accepted=len(beacon.events))
+    return _json(_ENCODER.encode(accepted), 202, started_ms, services.now_ms())
+
+
+async def get_stock(request: Request) -> Response:
+    """Tell what a drop has left."""
+    services = _services(request)
+    started_ms = services.now_ms()
+    drop = request.path_params["drop"]
+    if not is_identifier(drop):
+        return _problem(Problem(code=Code.DROP_UNKNOWN))
+    snapshot: StockSnapshot | None = (await load_stock(services, (drop,))).get(drop)
+    if snapshot is None and is_known_absent(services, drop):
+        return _problem(Problem(code=Code.DROP_UNKNOWN))
+    now_ms = services.now_ms()
+    return _json(_ENCODER.encode(report_stock(drop, snapshot, now_ms)), 200, started_ms, now_ms)
+
+
+async def get_health(request: Request) -> Response:
+    """Tell that the isolate lives."""
+    services = _services(request)
+    body = _ENCODER.encode(operations.Health(status="ok", node=services.isolate.node))
+    return Response(body, 200, _NOT_KEPT, JSON)
+
+
+async def get_openapi(_: Request) -> Response:
+    """Describe this API; made when asked for, because nearly nobody asks."""
+    document = build_document(
+        title="Cliptill edge",
+        version=VERSION,
+        description="Overlays, claims and stock at the edge of a live clip.",
+        operations=operations.OPERATIONS,
+    )
+    return Response(_ENCODER.encode(document), 200, {**_PUBLIC, "cache-control": "public, max-age=300"}, JSON)
+
+
+async def _answer_http_exception(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    code = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED}.get(status, Code.INTERNAL)
+    response = _problem(Problem(code=code))
+    if isinstance(error, HTTPException) and error.headers:
+        response.headers.update(error.headers)
+    return response
+
+
+async def _answer_error(_: Request, __: Exception) -> Response:
+    return _problem(Problem(code=Code.INTERNAL))
+
+
+class Preflight:
+    """Answer CORS preflights for every path, before any routing: pages anywhere may use the edge."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer `OPTIONS`; hand on all else."""
+        if scope["type"] == "http" and scope["method"] == "OPTIONS":
+            await Response(None, 204, _PREFLIGHT)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def create_app() -> ASGIApp:
+    """Return the ASGI app. It has no lifespan and keeps nothing: all state comes with each request."""
+    handlers: dict[str, Any] = {
+        handler.__name__: handler
+        for handler in (get_overlay, post_claim, post_events, get_stock, get_health, get_openapi)
+    }
+    routes = [
+        Route(listed.path, handlers[listed.id], methods=[listed.method], name=listed.id)
+        for listed in operations.OPERATIONS
+    ]
+    exception_handlers: dict[Any, Any] = {HTTPException: _answer_http_exception, Exception: _answer_error}
+    return Preflight(Starlette(routes=routes, exception_handlers=exception_handlers))

@@ -1,0 +1,115 @@
+"""From a request to the ASGI app and back, in plain Python: no runtime object is touched here.
+
+The SDK's own adapter runs the app's lifespan and an event-loop task for each request, which costs ten times the app.
+Here a request's coroutine is stepped at once. If it never waits, it ends within the call and no event loop is involved;
+if it does wait, the same coroutine goes on as a task from where it is.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import unquote
+
+from starlette.types import ASGIApp, Message
+
+from edge.ports import Services
+
+ReadBody = Callable[[], Awaitable[bytes]]
+
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+_SERVICES: Final = "cliptill.services"
+
+
+@dataclass(slots=True)
+class Answer:
+    """What the app sent: status, headers as latin-1 text, and the whole body."""
+
+    status: int = 500
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+
+
+def make_scope(method: str, url: str, headers: list[tuple[bytes, bytes]], services: Services) -> dict[str, Any]:
+    """Return the ASGI scope of a request.
+
+    Args:
+        method: in upper case.
+        url: absolute, as the runtime gives it.
+        headers: names in lower case.
+        services: what the request is served with.
+    """
+    scheme, _, rest = url.partition("://")
+    host, slash, path_and_query = rest.partition("/")
+    raw_path, _, query = (slash + path_and_query or "/").partition("?")
+    query = query.partition("#")[0]
+    name, _, port = host.partition(":")
+    return {
+        "type": "http",
+        "asgi": _ASGI,
+        "http_version": "1.1",
+        "method": method,
+        "scheme": scheme,
+        "path": unquote(raw_path) if "%" in raw_path else raw_path,
+        "raw_path": raw_path.encode(),
+        "root_path": "",
+        "query_string": query.encode(),
+        "server": (name, int(port) if port.isdecimal() else None),
+        "headers": [(b"host", host.encode()), *headers],
+        _SERVICES: services,
+    }
+
+
+async def call_app(app: ASGIApp, scope: dict[str, Any], read_body: ReadBody) -> Answer:
+    """Run one request through the app; the body is read only when the app asks for it.
+
+    An error that no handler expected is raised, as Starlette does so that servers can log it.
+    """
+    answer = Answer()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": await read_body(), "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            answer.status = message["status"]
+            answer.headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
+        else:
+            answer.body += message.get("body", b"")
+
+    await app(scope, receive, send)
+    return answer
+
+
+class _Resumed:
+    """The rest of a coroutine that has been stepped once: awaiting it goes on from what it waits for."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], waiting_for: Any) -> None:  # noqa: ANN401 - the loop's own
+        self.coroutine = coroutine
+        self.waiting_for = waiting_for
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        waiting_for = self.waiting_for
+        while True:
+            failure: BaseException | None = None
+            sent = None
+            try:
+                sent = yield waiting_for
+            except BaseException as error:  # noqa: BLE001 - handed on, whatever it is
+                failure = error
+            try:
+                waiting_for = self.coroutine.send(sent) if failure is None else self.coroutine.throw(failure)
+            except StopIteration as ended:
+                return ended.value
+
+
+def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - what the coroutine returns, or the rest of it
+    """Step a coroutine; return its result if it ended, else an awaitable for the rest of it.
+
+    The future that a coroutine first waits for is handed to whichever task awaits the rest, which is what
+    `asyncio.Task` expects of any coroutine that it steps.
+    """
+    try:
+        waiting_for = coroutine.send(None)
+    except StopIteration as ended:
+        return ended.value
+    return _Resumed(coroutine, waiting_for)

@@ -1,0 +1,112 @@
+"""The isolate's caches in front of the manifest store and the stock source.
+
+One request at a time reads again (a lease), the others go on with what there is; no request ever waits for another's
+I/O, which the platform forbids. What cannot be read again is served as it was: an overlay beats a blank.
+"""
+
+import re
+from typing import Any, Final
+
+from edge.isolate import Entry
+from edge.ports import Services
+from shared.errors import ServiceAwayError
+from shared.manifest import Manifest, ManifestFault, read_manifest
+from shared.problems import Code, Problem
+from shared.stock import FRESH_MS, StockSnapshot, is_believable
+
+MANIFEST_FRESH_MS: Final = 5_000
+LEASE_MS: Final = 1_000  # also how long a dead service is left alone
+NEVER_MS: Final = -1
+
+_IDENTIFIER: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def is_identifier(text: str) -> bool:
+    """Return whether `text` can name anything: what cannot is never looked up."""
+    return _IDENTIFIER.fullmatch(text) is not None
+
+
+async def load_manifest(services: Services, clip: str) -> Manifest | Problem:
+    """Return a clip's manifest: `clip_unknown` when there is none, `unavailable` when the store is away too long."""
+    if not is_identifier(clip):
+        return Problem(code=Code.CLIP_UNKNOWN)
+    entry = services.isolate.manifests.get(clip)
+    if entry is None or _must_read(entry, services.now_ms(), MANIFEST_FRESH_MS):
+        entry = await _read_manifest(services, clip, entry)
+    if entry is None:
+        return Problem(code=Code.UNAVAILABLE, retry_after_s=1)
+    return entry.value or Problem(code=Code.CLIP_UNKNOWN)
+
+
+async def _read_manifest(
+    services: Services, clip: str, entry: Entry[Manifest | None] | None
+) -> Entry[Manifest | None] | None:
+    """Read the store; what is there but cannot be used changes nothing."""
+    try:
+        raw = await services.manifests.read(clip)
+    except ServiceAwayError:
+        return entry
+    manifest = None if raw is None else read_manifest(raw, clip)
+    if isinstance(manifest, ManifestFault):
+        return entry
+    if manifest is not None and entry is not None and entry.value and entry.value.version > manifest.version:
+        manifest = entry.value  # the store is eventually consistent: never go back
+    fresh = Entry(manifest, services.now_ms())
+    services.isolate.manifests[clip] = fresh
+    return fresh
+
+
+async def load_stock(services: Services, drops: tuple[str, ...]) -> dict[str, StockSnapshot]:
+    """Return the newest snapshots at hand of `drops`; a drop without any is left out."""
+    stock = services.isolate.stock
+    now_ms = services.now_ms()
+    # All of them, not the first alone: each drop that is due must be leased.
+    due = [drop for drop in drops if _is_due(services, drop, now_ms)]
+    if due:
+        await _read_stock(services, drops)
+    return {drop: entry.value for drop in drops if (entry := stock.get(drop)) is not None and entry.value}
+
+
+def is_known_absent(services: Services, drop: str) -> bool:
+    """Return whether the origin said, not long ago, that there is no such drop."""
+    entry = services.isolate.stock.get(drop)
+    return entry is not None and entry.value is None and entry.read_at_ms != NEVER_MS
+
+
+def _is_due(services: Services, drop: str, now_ms: int) -> bool:
+    entry = services.isolate.stock.get(drop)
+    return entry is None or _must_read(entry, now_ms, FRESH_MS)
+
+
+async def _read_stock(services: Services, drops: tuple[str, ...]) -> None:
+    stock = services.isolate.stock
+    try:
+        snapshots = await services.stock.read(drops)
+    except ServiceAwayError:
+        # What was never read is leased only now: until an answer failed, each request of a cold isolate asks.
+        for drop in drops:
+            if drop not in stock:
+                stock[drop] = Entry(None, NEVER_MS, services.now_ms() + LEASE_MS)
+        return
+    now_ms = services.now_ms()
+    told = {snapshot.drop: snapshot for snapshot in snapshots.drops}
+    for drop in drops:
+        stock[drop] = Entry(_newest(stock.get(drop), told.get(drop), now_ms), now_ms)
+
+
+def _newest(entry: Entry[StockSnapshot | None] | None, told: StockSnapshot | None, now_ms: int) -> StockSnapshot | None:
+    """Return which snapshot to keep: caches may answer out of order, and clocks may be wrong."""
+    known = entry.value if entry is not None else None
+    if told is None or not is_believable(told, now_ms):
+        return known
+    if known is not None and (known.version, known.as_of_ms) > (told.version, told.as_of_ms):
+        return known
+    return told
+
+
+def _must_read(entry: Entry[Any], now_ms: int, fresh_ms: int) -> bool:
+    """Return whether this request is the one that reads again; if so, it holds the lease from now."""
+    if now_ms - entry.read_at_ms < fresh_ms or now_ms < entry.leased_until_ms:
+        return False
+    entry.leased_until_ms = now_ms + LEASE_MS
+    return True

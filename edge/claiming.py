@@ -1,0 +1,164 @@
+"""A tap becomes a claim: admission, the claim's content, its signature, and the answer.
+
+The same tap (drop, viewer, idempotency key) is the same claim: an isolate repeats the very token that it gave, and
+another node gives a token with the same id, which the origin settles once.
+"""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edge.isolate import GivenClaim, Isolate
+from edge.ports import Services
+from shared.admission import NotAdmitted, decide_admission
+from shared.claims import Claim, Confirmation, Line, derive_claim_id, fingerprint_claim, sign_claim
+from shared.events import ClaimIssued
+from shared.locales import choose_currency
+from shared.manifest import Manifest, Offer
+from shared.problems import Code, Problem
+from shared.stock import StockSnapshot
+from shared.structs import (
+    AmountMinor,
+    ClaimId,
+    CurrencyCode,
+    IdempotencyKey,
+    Identifier,
+    InstantMs,
+    Quantity,
+    Strict,
+    Thumbprint,
+    Wire,
+)
+
+MAX_BODY_BYTES: Final = 4096
+
+
+class ClaimRequest(Strict, frozen=True, kw_only=True):
+    """A tap.
+
+    Attributes:
+        viewer: thumbprint of the viewer key; the origin asks for proof of it, the edge does not.
+        idempotency_key: made for this tap; the same one again is the same tap.
+        currency: a wish; without one, the viewer's country decides among the offer's.
+    """
+
+    clip: Identifier
+    offer: Identifier
+    viewer: Thumbprint
+    idempotency_key: IdempotencyKey
+    quantity: Quantity = 1
+    currency: CurrencyCode | None = None
+
+
+class ClaimAnswer(Wire, frozen=True, kw_only=True):
+    """A claim, and what to do with it.
+
+    Attributes:
+        claim: compact JWS; to be settled with a proof of the viewer key.
+        settles: `event` when it settles by itself, `request` when the viewer must ask for it.
+        settle_url: the origin's public address.
+    """
+
+    claim: Annotated[str, Meta(description="compact JWS, type claim+jwt")]
+    claim_id: ClaimId
+    expires_at_ms: InstantMs
+    settles: Literal["event", "request"]
+    settle_url: str
+    lines: tuple[Line, ...]
+    total_minor: AmountMinor
+    currency: CurrencyCode
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+class Given(Wire, frozen=True, kw_only=True):
+    """A claim was given: the answer's bytes, and the event to report (None for a repeated tap)."""
+
+    body: bytes
+    event: ClaimIssued | None
+
+
+def give_claim(
+    services: Services, manifest: Manifest, offer: Offer, snapshot: StockSnapshot | None, tap: ClaimRequest
+) -> Given | Problem:
+    """Decide one tap, and make the claim."""
+    isolate, now_ms = services.isolate, services.now_ms()
+    claim = _make_claim(services, manifest, offer, tap, now_ms)
+    if isinstance(claim, Problem):
+        return claim
+    repeated = _find_given(isolate, claim, now_ms)
+    if repeated is not None:
+        return repeated
+    drop = offer.terms.drop
+    decision = decide_admission(offer.terms, snapshot, isolate.buckets.get(drop), tap.quantity, now_ms)
+    if decision.bucket is not None:
+        isolate.buckets[drop] = decision.bucket
+    if isinstance(decision, NotAdmitted):
+        return decision.problem
+    claim = msgspec.structs.replace(claim, stock_version=decision.stock_version)
+    token = sign_claim(claim, services.config.claim_keys[0])
+    body = _ENCODER.encode(_answer(claim, token, services.config.origin_url))
+    expires_at_ms = claim.exp * 1000
+    isolate.claims[claim.jti] = GivenClaim(body, fingerprint_claim(claim), expires_at_ms)
+    event = ClaimIssued(
+        claim_id=claim.jti,
+        drop=drop,
+        clip=manifest.clip,
+        offer=offer.offer,
+        token=token,
+        expires_at_ms=expires_at_ms,
+    )
+    return Given(body=body, event=event)
+
+
+def _find_given(isolate: Isolate, claim: Claim, now_ms: int) -> Given | Problem | None:
+    given = isolate.claims.get(claim.jti)
+    if given is None or given.expires_at_ms <= now_ms:
+        return None
+    if given.fingerprint != fingerprint_claim(claim):
+        return Problem(code=Code.IDEMPOTENCY_CONFLICT)
+    return Given(body=given.body, event=None)
+
+
+def _make_claim(
+    services: Services, manifest: Manifest, offer: Offer, tap: ClaimRequest, now_ms: int
+) -> Claim | Problem:
+    offered = [price.currency for price in offer.prices]
+    if tap.currency is not None and tap.currency not in offered:
+        return Problem(code=Code.CURRENCY_NOT_OFFERED)
+    currency = choose_currency(tap.currency or "", services.place.country, offered)
+    unit_minor = next(price.amount_minor for price in offer.prices if price.currency == currency)
+    now_s = now_ms // 1000
+    return Claim(
+        iss=services.config.issuer,
+        aud=services.config.origin_url,
+        cnf=Confirmation(jkt=tap.viewer),
+        jti=derive_claim_id(offer.terms.drop, tap.viewer, tap.idempotency_key),
+        iat=now_s,
+        nbf=now_s,
+        exp=now_s + manifest.claim_ttl_s,
+        drop=offer.terms.drop,
+        run=offer.terms.run,
+        lines=(Line(sku=offer.terms.sku, quantity=tap.quantity, unit_minor=unit_minor),),
+        currency=currency,
+        creator=manifest.creator,
+        clip=manifest.clip,
+        offer=offer.offer,
+        mode=offer.terms.mode,
+        colo=services.place.colo,
+    )
+
+
+def _answer(claim: Claim, token: str, settle_url: str) -> ClaimAnswer:
+    return ClaimAnswer(
+        claim=token,
+        claim_id=claim.jti,
+        expires_at_ms=claim.exp * 1000,
+        settles="request" if claim.total_minor else "event",
+        settle_url=settle_url,
+        lines=claim.lines,
+        total_minor=claim.total_minor,
+        currency=claim.currency,
+    )

@@ -1,0 +1,64 @@
+"""What an isolate remembers between requests: plain data, bounded, and safe to lose at any time.
+
+Nothing here is made at import but empty containers: no clock, no randomness.
+"""
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from cachetools import LRUCache
+
+from shared.admission import Bucket
+from shared.manifest import Manifest
+from shared.stock import StockSnapshot
+
+T = TypeVar("T")
+
+MAX_CLIPS: Final = 512
+MAX_DROPS: Final = 2048
+MAX_CLAIMS: Final = 2048
+
+
+@dataclass(slots=True)
+class Entry(Generic[T]):
+    """A cached value, when it was read, and until when one request is busy with reading it again."""
+
+    value: T
+    read_at_ms: int
+    leased_until_ms: int = 0
+
+
+@dataclass(slots=True)
+class Isolate:
+    """The memory of one isolate.
+
+    Attributes:
+        node: its name in events; given with its first request.
+        seq: event batches reported so far.
+        manifests: by clip; None for a clip that does not exist.
+        stock: by drop.
+        buckets: of admission, by drop.
+        claims: tokens given, by claim id: a repeated tap gets the very same one.
+        refusals_at_ms, refusals: how many refusals were reported in the second that began then.
+        suppressed: refusals that were counted but not reported yet.
+    """
+
+    node: str = ""
+    seq: int = 0
+    manifests: MutableMapping[str, Entry[Manifest | None]] = field(default_factory=lambda: LRUCache(MAX_CLIPS))
+    stock: MutableMapping[str, Entry[StockSnapshot | None]] = field(default_factory=lambda: LRUCache(MAX_DROPS))
+    buckets: MutableMapping[str, Bucket] = field(default_factory=lambda: LRUCache(MAX_DROPS))
+    claims: MutableMapping[str, "GivenClaim"] = field(default_factory=lambda: LRUCache(MAX_CLAIMS))
+    refusals_at_ms: int = 0
+    refusals: int = 0
+    suppressed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GivenClaim:
+    """A claim's answer as it was given, and until when it is worth repeating."""
+
+    body: bytes
+    fingerprint: str
+    expires_at_ms: int

@@ -1,0 +1,64 @@
+"""What the edge needs of the world, as small ports. `edge.runtime` has them for Workers; tests have their own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge.config import EdgeConfig
+from edge.isolate import Isolate
+from shared.stock import StockSnapshots
+
+
+class ManifestStore(Protocol):
+    """Where the origin publishes manifests; reads may be a minute late."""
+
+    async def read(self, clip: str) -> str | None:
+        """Return what is stored for a clip; None when there is nothing.
+
+        Raises:
+            ServiceAwayError: when the store does not answer.
+        """
+
+
+class StockSource(Protocol):
+    """Where stock snapshots come from: the location's cache, then the origin."""
+
+    async def read(self, drops: tuple[str, ...]) -> StockSnapshots:
+        """Return the snapshots of those of `drops` that exist; the same drops in the same order share a cache entry.
+
+        Raises:
+            ServiceAwayError: when neither has an answer in time.
+        """
+
+
+class EventSink(Protocol):
+    """Where events go, after the answer."""
+
+    def send(self, message: str) -> None:
+        """Report one event batch (JSON). Never waits and never fails; what is lost shows as a gap in `seq`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request came in: the location's code and the viewer's country, as the network tells; may be empty."""
+
+    colo: str = ""
+    country: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All that one request is served with. Made for each request: runtime objects must not outlive it.
+
+    Attributes:
+        isolate: plain data that lives as long as the isolate.
+        now_ms: the clock.
+    """
+
+    config: EdgeConfig
+    isolate: Isolate
+    manifests: ManifestStore
+    stock: StockSource
+    events: EventSink
+    place: Place
+    now_ms: Callable[[], int]

@@ -1,0 +1,93 @@
+"""The edge's ports on Workers: key-value store, cache, queue, fetch. The only file with `js`, beside the entry class.
+
+Runtime objects live no longer than a request. They come in through `env` and `ctx`, and nothing here keeps them.
+"""
+
+import time
+from typing import Any, Final
+
+import js
+import msgspec
+from pyodide.ffi import JsException, to_js
+
+from edge.config import NAMES, EdgeConfig, read_config
+from shared.errors import ServiceAwayError
+from shared.manifest import manifest_key
+from shared.stock import EDGE_CACHE_S, StockSnapshots
+
+_STOCK_DECODER: Final = msgspec.json.Decoder(StockSnapshots)
+_OK: Final = 200
+
+
+def now_ms() -> int:
+    """Return the clock in milliseconds; on Workers it stands still between I/O."""
+    return time.time_ns() // 1_000_000
+
+
+def load_config(env: Any) -> EdgeConfig:  # noqa: ANN401 - the Worker's environment
+    """Return the settings in the Worker's variables and secrets."""
+    return read_config({name: value for name in NAMES if isinstance(value := getattr(env, name, None), str)})
+
+
+def as_js(fields: dict[str, Any]) -> Any:  # noqa: ANN401 - a JavaScript object
+    """Return a plain JavaScript object."""
+    return to_js(fields, dict_converter=js.Object.fromEntries)
+
+
+class KvManifests:
+    """Manifests in the Workers key-value store `MANIFESTS`."""
+
+    def __init__(self, env: Any) -> None:  # noqa: ANN401 - the Worker's environment
+        self._env = env
+
+    async def read(self, clip: str) -> str | None:
+        """Return what is stored for a clip."""
+        try:
+            found = await self._env.MANIFESTS.get(manifest_key(clip), "text")
+        except JsException as error:
+            raise ServiceAwayError("the manifest store does not answer") from error
+        return found if isinstance(found, str) else None
+
+
+class OriginStock:
+    """Stock from the location's cache (one second), then from the origin."""
+
+    def __init__(self, config: EdgeConfig, ctx: Any) -> None:  # noqa: ANN401 - the request's context
+        self._config = config
+        self._ctx = ctx
+
+    async def read(self, drops: tuple[str, ...]) -> StockSnapshots:
+        """Return the snapshots of `drops`."""
+        url = f"{self._config.origin_url}/v1/stock?drops={','.join(drops)}"
+        try:
+            cached = await js.caches.default.match(url)
+            text = await cached.text() if cached else await self._ask_origin(url)
+            return _STOCK_DECODER.decode(text)
+        except JsException as error:
+            raise ServiceAwayError("the origin does not answer") from error
+        except msgspec.DecodeError as error:
+            raise ServiceAwayError("the origin's stock cannot be read") from error
+
+    async def _ask_origin(self, url: str) -> str:
+        signal = js.AbortSignal.timeout(self._config.stock_timeout_ms)
+        response = await js.fetch(url, as_js({"signal": signal, "headers": {"accept": "application/json"}}))
+        text: str = await response.text()
+        if response.status != _OK:
+            raise ServiceAwayError(f"the origin answers {response.status}")
+        headers = {"content-type": "application/json", "cache-control": f"public, max-age={EDGE_CACHE_S}"}
+        copy = js.Response.new(text, as_js({"headers": headers}))
+        self._ctx.waitUntil(js.caches.default.put(url, copy))
+        return text
+
+
+class QueueEvents:
+    """Events into the queue `EVENTS`, after the answer."""
+
+    def __init__(self, env: Any, ctx: Any) -> None:  # noqa: ANN401 - the Worker's environment and context
+        self._env = env
+        self._ctx = ctx
+
+    def send(self, message: str) -> None:
+        """Report one event batch."""
+        # As text: bytes cross once, and a pull consumer gets them as they are.
+        self._ctx.waitUntil(self._env.EVENTS.send(message, as_js({"contentType": "text"})))

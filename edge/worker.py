@@ -1,0 +1,89 @@
+"""The Worker's entry class: a request comes in, its services are put together, the app answers.
+
+A new instance is made for each request. What an isolate remembers is plain data in this module; nothing of the
+runtime is kept, and nothing is read from clock, entropy or network while importing.
+"""
+
+import secrets
+import traceback
+from typing import Any, Final
+
+import js
+from pyodide.ffi import to_js
+from workers import WorkerEntrypoint
+
+from edge.app import create_app
+from edge.bridge import Answer, call_app, drive, make_scope
+from edge.config import EdgeConfig
+from edge.isolate import Isolate
+from edge.ports import Place, Services
+from edge.runtime import KvManifests, OriginStock, QueueEvents, as_js, load_config, now_ms
+from shared.problems import MEDIA_TYPE, Code, Problem, encode_problem
+
+_READ_HEADERS: Final = ("accept", "accept-language", "content-type", "content-length")
+
+_app: Final = create_app()
+_isolate: Final = Isolate()
+_configs: Final[list[EdgeConfig]] = []
+
+
+class Default(WorkerEntrypoint):
+    """Answers every request."""
+
+    def fetch(self, request: Any) -> Any:  # noqa: ANN401 - the runtime's own Request and Response
+        """Answer one request: with a Response at once if nothing had to be waited for, else with the rest of it."""
+        return drive(self._answer(request))
+
+    async def _answer(self, request: Any) -> Any:  # noqa: ANN401
+        try:
+            scope = make_scope(request.method, request.url, _read_headers(request), self._services(request))
+
+            async def read_body() -> bytes:
+                body: bytes = (await request.arrayBuffer()).to_bytes()
+                return body
+
+            answer = await call_app(_app, scope, read_body)
+        except Exception:  # noqa: BLE001 - the last line of defence: logged for us, told as `internal`
+            js.console.error(traceback.format_exc())
+            answer = Answer(
+                status=500,
+                headers=[("content-type", MEDIA_TYPE), ("access-control-allow-origin", "*")],
+                body=encode_problem(Problem(code=Code.INTERNAL)),
+            )
+        return _make_response(answer)
+
+    def _services(self, request: Any) -> Services:  # noqa: ANN401
+        if not _configs:
+            _configs.append(load_config(self.env))
+            _isolate.node = secrets.token_urlsafe(12)
+        config = _configs[0]
+        return Services(
+            config=config,
+            isolate=_isolate,
+            manifests=KvManifests(self.env),
+            stock=OriginStock(config, self.ctx),
+            events=QueueEvents(self.env, self.ctx),
+            place=_read_place(request),
+            now_ms=now_ms,
+        )
+
+
+def _read_headers(request: Any) -> list[tuple[bytes, bytes]]:  # noqa: ANN401
+    """Return the headers that the app reads, and no others: each costs a crossing."""
+    get = request.headers.get
+    found = ((name, get(name)) for name in _READ_HEADERS)
+    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in found if isinstance(value, str)]
+
+
+def _read_place(request: Any) -> Place:  # noqa: ANN401
+    cf = getattr(request, "cf", None)
+    colo, country = getattr(cf, "colo", ""), getattr(cf, "country", "")
+    return Place(
+        colo=colo if isinstance(colo, str) else "",
+        country=country if isinstance(country, str) else "",
+    )
+
+
+def _make_response(answer: Answer) -> Any:  # noqa: ANN401
+    init = as_js({"status": answer.status, "headers": dict(answer.headers)})
+    return js.Response.new(to_js(answer.body) if answer.body else None, init)
