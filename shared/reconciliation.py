@@ -2,24 +2,20 @@
 
 Rules:
 
-1. A claim is counted once, however often, in whichever order and by however many nodes it was reported
-   (`merge_claims`: the facts about one claim form a join-semilattice).
-2. Where a claim stands is decided by comparing instants when it is read. No sweeper has to have run.
-3. Over-issue is measured against what was published: claims given after the last unit went, while a snapshot may
+1. Each claim is counted once, where it stands at the instant of the run (`shared.standings`).
+2. Over-issue is measured against what was published: claims given after the last unit went, while a snapshot may
    still have been believed (`LATE_MS`), stay within `bound_over_issue`. Claims given later than that were given blind,
    in the mode that the drop declares for it: they are counted apart, and have no bound.
-4. A sequence that skips a number is a gap. It waits for `GAP_GRACE_MS`, because a queue delivers late and out of order;
+3. A sequence that skips a number is a gap. It waits for `GAP_GRACE_MS`, because a queue delivers late and out of order;
    then its events count as lost. What a node never sent before it ended cannot be seen.
-5. A finding needs a person. What is over (an event lost, a message refused) is a finding for `ALARM_MS`, and a number
+4. A finding needs a person. What is over (an event lost, a message refused) is a finding for `ALARM_MS`, and a number
    in the report for ever: an alarm that nobody can clear teaches people to ignore alarms.
-
-Memory does not grow with the number of claims: they come sorted and are folded as they come.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
-from shared.errors import CliptillError
+from shared.standings import ClaimCounts, ClaimFact, count_claims
 from shared.stock import LATE_MS, bound_over_issue, set_admission_rate
 from shared.structs import Wire
 
@@ -27,9 +23,6 @@ GAP_GRACE_MS: Final = 15 * 60_000
 ALARM_MS: Final = 24 * 3_600_000
 CLOCK_AHEAD_MS: Final = 5_000  # as far as `shared.claims` and `shared.stock` let two clocks differ
 SHOWN_GAPS: Final = 50
-
-Standing = Literal["settled", "refused", "outstanding", "lapsed", "due", "unverified"]
-STANDINGS: Final[tuple[Standing, ...]] = ("settled", "refused", "outstanding", "lapsed", "due", "unverified")
 
 FindingCode = Literal[
     "stock_does_not_add_up",
@@ -44,35 +37,13 @@ FindingCode = Literal[
 ]
 
 
-class ClaimFact(Wire, frozen=True, kw_only=True):
-    """An issued claim, and what became of it.
-
-    Attributes:
-        units: of all lines.
-        free: whether the report alone settles it.
-        trusted: whether its token was verified; False while its key is not known here.
-        issued_at_ms: the edge's clock, at the earliest report.
-        decision: the origin's, when there is one.
-        repaired: whether reconciliation settled it, rather than its event.
-    """
-
-    claim_id: str
-    drop: str
-    units: int
-    free: bool
-    trusted: bool
-    issued_at_ms: int
-    expires_at_ms: int
-    decision: Literal["settled", "refused"] | None = None
-    repaired: bool = False
-
-
 class DropFact(Wire, frozen=True, kw_only=True):
     """A drop's row, and what its settlements say of it.
 
     Attributes:
         settled_units: summed over its settlements.
-        unreported: settlements whose claim no event has reported, though it is time.
+        unreported: settlements whose claim no event has reported within `GAP_GRACE_MS`.
+        recent_unreported: those of them within `ALARM_MS`.
         sold_out_at_ms: when the last free unit went; None while there is one.
         units_before: units settled within `LATE_MS` before that.
     """
@@ -84,6 +55,7 @@ class DropFact(Wire, frozen=True, kw_only=True):
     settled: int
     settled_units: int
     unreported: int = 0
+    recent_unreported: int = 0
     sold_out_at_ms: int | None = None
     units_before: int = 0
 
@@ -206,10 +178,6 @@ class Report(Wire, frozen=True, kw_only=True):
     rejections: tuple[RejectionFact, ...]
 
 
-class ReconciliationError(CliptillError):
-    """The caller broke the contract: claims did not come sorted."""
-
-
 def reconcile(facts: Facts, claims: Iterable[ClaimFact], now_ms: int) -> Report:
     """Compare everything.
 
@@ -219,9 +187,9 @@ def reconcile(facts: Facts, claims: Iterable[ClaimFact], now_ms: int) -> Report:
         now_ms: the origin's clock.
 
     Raises:
-        ReconciliationError: when the claims are not sorted.
+        UnsortedError: when the claims are not sorted.
     """
-    counts = count_claims(claims, {drop.drop: drop for drop in facts.drops}, now_ms)
+    counts = count_claims(claims, {drop.drop: drop.sold_out_at_ms for drop in facts.drops}, now_ms)
     known = {drop.drop: drop for drop in facts.drops}
     # A claim may be reported for a drop that is not (or no longer) stored: it is shown, with nothing to compare with.
     for name in counts:
@@ -239,84 +207,6 @@ def reconcile(facts: Facts, claims: Iterable[ClaimFact], now_ms: int) -> Report:
         gaps=_show_gaps(facts.gaps, now_ms),
         rejections=tuple(sorted(facts.rejections, key=lambda rejection: rejection.reason)),
     )
-
-
-def merge_claims(one: ClaimFact, other: ClaimFact) -> ClaimFact:
-    """Return what two facts about one claim come to. Commutative, associative, idempotent."""
-    # Only a verified report knows price and units.
-    free, units = max((one.trusted, one.free, one.units), (other.trusted, other.free, other.units))[1:]
-    return ClaimFact(
-        claim_id=one.claim_id,
-        drop=one.drop,
-        units=units,
-        free=free,
-        trusted=one.trusted or other.trusted,
-        issued_at_ms=min(one.issued_at_ms, other.issued_at_ms),
-        expires_at_ms=max(one.expires_at_ms, other.expires_at_ms),
-        decision=one.decision or other.decision,
-        repaired=one.repaired or other.repaired,
-    )
-
-
-def place_claim(claim: ClaimFact, now_ms: int) -> Standing:
-    """Return where a claim stands at an instant."""
-    if claim.decision is not None:
-        return claim.decision
-    if not claim.trusted:
-        return "unverified"
-    if claim.free:
-        return "due"
-    return "outstanding" if now_ms < claim.expires_at_ms else "lapsed"
-
-
-class ClaimCounts:
-    """What has been counted of a drop's claims so far."""
-
-    def __init__(self) -> None:
-        """Start at nothing."""
-        self.standings: dict[Standing, int] = dict.fromkeys(STANDINGS, 0)
-        self.repaired = 0
-        self.over_issued = 0
-        self.blind = 0
-
-    def add(self, claim: ClaimFact, sold_out_at_ms: int | None, now_ms: int) -> None:
-        """Count one more claim."""
-        self.standings[place_claim(claim, now_ms)] += 1
-        self.repaired += claim.repaired
-        if sold_out_at_ms is None or claim.issued_at_ms <= sold_out_at_ms or claim.decision == "settled":
-            return
-        if claim.issued_at_ms <= sold_out_at_ms + LATE_MS:
-            self.over_issued += 1
-        else:
-            self.blind += 1
-
-
-def count_claims(claims: Iterable[ClaimFact], drops: Mapping[str, DropFact], now_ms: int) -> dict[str, ClaimCounts]:
-    """Count claims by drop; see `reconcile` for the arguments."""
-    counts: dict[str, ClaimCounts] = {}
-    for claim in _merge_sorted(claims):
-        drop = drops.get(claim.drop)
-        counted = counts.setdefault(claim.drop, ClaimCounts())
-        counted.add(claim, drop.sold_out_at_ms if drop else None, now_ms)
-    return counts
-
-
-def _merge_sorted(claims: Iterable[ClaimFact]) -> Iterator[ClaimFact]:
-    pending: ClaimFact | None = None
-    for claim in claims:
-        if pending is None:
-            pending = claim
-            continue
-        before, here = (pending.drop, pending.claim_id), (claim.drop, claim.claim_id)
-        if here < before:
-            raise ReconciliationError(f"claims are not sorted: {here} after {before}")
-        if here == before:
-            pending = merge_claims(pending, claim)
-        else:
-            yield pending
-            pending = claim
-    if pending is not None:
-        yield pending
 
 
 def _report_drop(drop: DropFact, counts: ClaimCounts, edge_nodes: int) -> DropReport:
@@ -352,8 +242,9 @@ def _bound(drop: DropFact, edge_nodes: int) -> int | None:
 
 
 def _find(facts: Facts, drops: Sequence[DropReport], lost: Sequence[GapFact], now_ms: int) -> Iterator[Finding]:
+    stored = {drop.drop: drop for drop in facts.drops}
     for drop in drops:
-        yield from _find_in_drop(drop)
+        yield from _find_in_drop(drop, stored.get(drop.drop), now_ms)
     recent = sum(_length(gap) for gap in lost if _is_recent(gap, now_ms))
     if recent:
         yield Finding(code="events_lost", subject="batches", count=recent)
@@ -366,18 +257,28 @@ def _find(facts: Facts, drops: Sequence[DropReport], lost: Sequence[GapFact], no
         yield Finding(code="clock_ahead", subject="milliseconds", count=facts.intake.ahead_ms)
 
 
-def _find_in_drop(drop: DropReport) -> Iterator[Finding]:
-    bound = drop.over_issue_bound
+def _find_in_drop(drop: DropReport, fact: DropFact | None, now_ms: int) -> Iterator[Finding]:
+    if not drop.adds_up:
+        units = abs(drop.total - drop.free - drop.held - drop.settled_units)
+        yield Finding(code="stock_does_not_add_up", subject=drop.drop, count=units)
     counted: tuple[tuple[FindingCode, int], ...] = (
-        ("stock_does_not_add_up", 0 if drop.adds_up else abs(drop.total - drop.free - drop.held - drop.settled_units)),
-        ("over_issue", 0 if bound is None else max(0, drop.over_issued - bound)),
+        ("over_issue", _excess(drop, fact, now_ms)),
         ("free_claims_not_settled", drop.due),
         ("claims_not_verified", drop.unverified),
-        ("settled_but_not_reported", drop.unreported),
+        ("settled_but_not_reported", 0 if fact is None else fact.recent_unreported),
     )
     for code, count in counted:
-        if count or (code == "stock_does_not_add_up" and not drop.adds_up):
+        if count:
             yield Finding(code=code, subject=drop.drop, count=count)
+
+
+def _excess(drop: DropReport, fact: DropFact | None, now_ms: int) -> int:
+    """Return by how much the published bound was passed, while that is news."""
+    if fact is None or fact.sold_out_at_ms is None or drop.over_issue_bound is None:
+        return 0
+    if now_ms - fact.sold_out_at_ms > ALARM_MS:
+        return 0
+    return max(0, drop.over_issued - drop.over_issue_bound)
 
 
 def _show_gaps(gaps: Sequence[GapFact], now_ms: int) -> tuple[GapReport, ...]:
