@@ -1,0 +1,103 @@
+"""The database: which one, a pool of connections to it, and what its errors mean to the rest of the origin.
+
+Rules:
+
+1. All that goes wrong between here and the server is a `ServiceAwayError`; two transactions that got in each other's
+   way are a `ClashError`. Both mean that nothing was stored, or that it is not known whether: try again.
+2. A connection that broke is thrown away, and the pool makes new ones by itself once the server is back.
+3. A transaction never waits without end, for a lock or for a client that stopped: others may need what it holds.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+
+from origin.datafolder import locate_data_folder
+from origin.embedded import start_embedded
+from shared.errors import CliptillError, ServiceAwayError
+
+VARIABLE: Final = "DATABASE_URL"
+POOL_MIN: Final = 1
+POOL_MAX: Final = 8  # one hot row is settled fastest by few connections
+POOL_WAIT_S: Final = 2.0
+RECONNECT_S: Final = 5.0  # how long a pool tries to reconnect before it waits for the next request
+CONNECT_S: Final = 3
+SESSION: Final = """
+    SET statement_timeout = '15s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'
+"""
+
+Connection = psycopg.AsyncConnection[TupleRow]
+
+
+class ClashError(CliptillError):
+    """Two transactions got in each other's way, and this one was rolled back."""
+
+
+def locate_database(environment: Mapping[str, str]) -> str:
+    """Return the connection string of the database: `DATABASE_URL`, or the embedded server's, which is started.
+
+    Blocking: call it before the event loop runs.
+    """
+    return environment.get(VARIABLE) or start_embedded(locate_data_folder(environment))
+
+
+class Database:
+    """The connections of one process to its database."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._pool = AsyncConnectionPool(
+            conninfo,
+            min_size=POOL_MIN,
+            max_size=POOL_MAX,
+            timeout=POOL_WAIT_S,
+            reconnect_timeout=RECONNECT_S,
+            kwargs={"autocommit": True, "connect_timeout": CONNECT_S, "application_name": "cliptill-origin"},
+            configure=_configure,
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Begin to connect. It does not wait: a server that is away is waited for by whoever asks for a connection."""
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Close all connections, after the transactions that run."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection in autocommit: each statement is its own transaction.
+
+        Raises:
+            ServiceAwayError, ClashError: as above.
+        """
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected) as error:
+            raise ClashError("another transaction was first") from error
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed, TooManyRequests) as error:
+            raise ServiceAwayError("the database is away") from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection within one transaction: committed at the end, rolled back when anything is raised."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def is_ready(self) -> bool:
+        """Return whether the database answers."""
+        try:
+            async with self.connection() as connection:
+                await connection.execute("SELECT 1")
+        except CliptillError:
+            return False
+        return True
+
+
+async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
+    await connection.execute(SESSION)
