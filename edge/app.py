@@ -18,20 +18,19 @@ from edge import operations
 from edge.caches import is_identifier, is_known_absent, load_manifest, load_stock
 from edge.claiming import MAX_BODY_BYTES, ClaimRequest, give_claim
 from edge.ports import Services
+from edge.rendering import ContextKey, drops_of, render_overlay
 from edge.reporting import report, report_refusal
 from shared.events import MAX_BEACON_BYTES, Beacon, BeaconAccepted, report_beacon
-from shared.locales import choose_locale, language_of
-from shared.manifest import Manifest, find_offer
+from shared.manifest import find_offer
 from shared.negotiation import choose_media_type
 from shared.openapi import JSON, build_document
-from shared.overlay import ViewerContext, build_view, encode_view, render_html
 from shared.problems import MEDIA_TYPE, Code, Problem, encode_problem
 from shared.stock import StockSnapshot, report_stock
-from shared.texts import TEXTS
 from shared.wire import decode_body
 
 SERVICES: Final = "cliptill.services"
 VERSION: Final = "0.1.0"
+MAX_CONTEXT_TEXT: Final = 256  # of a header or parameter that personalises; what is beyond is not looked at
 
 _PUBLIC: Final = {
     "access-control-allow-origin": "*",
@@ -40,6 +39,7 @@ _PUBLIC: Final = {
     "x-content-type-options": "nosniff",
 }
 _NOT_KEPT: Final = {**_PUBLIC, "cache-control": "no-store"}
+_OVERLAY: Final = {**_NOT_KEPT, "vary": "accept, accept-language"}
 _PREFLIGHT: Final = {
     **_PUBLIC,
     "access-control-allow-methods": "GET, HEAD, POST, OPTIONS",
@@ -89,15 +89,6 @@ async def _read_body(request: Request, max_bytes: int) -> bytes | Problem:
     return body
 
 
-def _drops_of(manifest: Manifest) -> tuple[str, ...]:
-    return tuple(offer.terms.drop for offer in manifest.offers)
-
-
-def _locales_of(manifest: Manifest) -> set[str]:
-    """Return what an overlay can be in: languages that the creator and the overlay itself both have words for."""
-    return {tag for tag in manifest.names if language_of(tag) in TEXTS}
-
-
 async def get_overlay(request: Request) -> Response:
     """Render the overlay of a clip for one viewer."""
     services = _services(request)
@@ -108,26 +99,22 @@ async def get_overlay(request: Request) -> Response:
     manifest = await load_manifest(services, request.path_params["clip"])
     if isinstance(manifest, Problem):
         return _problem(manifest)
-    snapshots = await load_stock(services, _drops_of(manifest))
-    query = request.query_params
-    context = ViewerContext(
-        locale=choose_locale(
-            query.get("locale", ""),
-            request.headers.get("accept-language", ""),
-            _locales_of(manifest),
-            manifest.default_locale,
-        ),
-        currency=query.get("currency", ""),
+    wants_html = media_type == operations.HTML
+    edge_url = (services.config.public_url or str(request.base_url).rstrip("/")) if wants_html else ""
+    key = ContextKey(
+        clip=manifest.clip,
+        version=manifest.version,
+        accept_language=request.headers.get("accept-language", "")[:MAX_CONTEXT_TEXT],
+        locale=request.query_params.get("locale", "")[:MAX_CONTEXT_TEXT],
+        currency=request.query_params.get("currency", "")[:MAX_CONTEXT_TEXT],
         country=services.place.country,
+        edge_url=edge_url,
     )
-    now_ms = services.now_ms()
-    view = build_view(manifest, snapshots, context, settle_url=services.config.origin_url, now_ms=now_ms)
-    headers = {**_NOT_KEPT, "vary": "accept, accept-language", "server-timing": f"edge;dur={now_ms - started_ms}"}
-    if media_type == JSON:
-        return Response(encode_view(view), 200, headers, JSON)
-    edge_url = services.config.public_url or str(request.base_url).rstrip("/")
-    headers["content-security-policy"] = _FRAME_POLICY.format(edge=edge_url, origin=services.config.origin_url)
-    return Response(render_html(view, edge_url), 200, headers, operations.HTML)
+    body = await render_overlay(services, manifest, key)
+    headers = {**_OVERLAY, "server-timing": f"edge;dur={services.now_ms() - started_ms}"}
+    if wants_html:
+        headers["content-security-policy"] = _FRAME_POLICY.format(edge=edge_url, origin=services.config.origin_url)
+    return Response(body, 200, headers, media_type)
 
 
 async def post_claim(request: Request) -> Response:
@@ -146,7 +133,7 @@ async def post_claim(request: Request) -> Response:
     offer = find_offer(manifest, tap.offer)
     if offer is None:
         return _problem(Problem(code=Code.OFFER_UNKNOWN))
-    snapshots = await load_stock(services, _drops_of(manifest))
+    snapshots = await load_stock(services, drops_of(manifest))
     drop = offer.terms.drop
     given = give_claim(services, manifest, offer, snapshots.get(drop), tap)
     if isinstance(given, Problem):

@@ -11,6 +11,7 @@ from cachetools import LRUCache
 
 from shared.admission import Bucket
 from shared.manifest import Manifest
+from shared.overlay import OverlayTemplate
 from shared.stock import StockSnapshot
 
 T = TypeVar("T")
@@ -18,6 +19,7 @@ T = TypeVar("T")
 MAX_CLIPS: Final = 512
 MAX_DROPS: Final = 2048
 MAX_CLAIMS: Final = 2048
+MAX_TEMPLATES: Final = 2048
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class Isolate:
         seq: event batches reported so far.
         manifests: by clip; None for a clip that does not exist.
         stock: by drop.
+        templates: compiled overlays, by `edge.rendering.ContextKey`.
         buckets: of admission, by drop.
         claims: tokens given, by claim id: a repeated tap gets the very same one.
         refusals_at_ms, refusals: how many refusals were reported in the second that began then.
@@ -48,6 +51,9 @@ class Isolate:
     seq: int = 0
     manifests: MutableMapping[str, Entry[Manifest | None]] = field(default_factory=lambda: LRUCache(MAX_CLIPS))
     stock: MutableMapping[str, Entry[StockSnapshot | None]] = field(default_factory=lambda: LRUCache(MAX_DROPS))
+    templates: MutableMapping[tuple[object, ...], OverlayTemplate] = field(
+        default_factory=lambda: LRUCache(MAX_TEMPLATES)
+    )
     buckets: MutableMapping[str, Bucket] = field(default_factory=lambda: LRUCache(MAX_DROPS))
     claims: MutableMapping[str, "GivenClaim"] = field(default_factory=lambda: LRUCache(MAX_CLAIMS))
     refusals_at_ms: int = 0

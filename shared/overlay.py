@@ -1,10 +1,15 @@
-"""The overlay: what a viewer sees of a clip's offers, as a view (for the component) and as a document of its own.
+"""The overlay: what a viewer sees of a clip's offers, as JSON (for the component) and as a document of its own.
 
-A pure function of manifest, snapshots, viewer context and now. A creator's words are escaped wherever they meet HTML;
-prices and stock are written for the viewer's language, with the currency's own digits.
+Most of an overlay is the same for a long time: it depends on the manifest and on the viewer's language, currency and
+country. That part is compiled once to bytes (`compile_json`, `compile_html`); what changes with each request, the time
+and each offer's stock and window, is put in between (`render_json`, `render_html`).
+
+Creators' words are escaped wherever they meet HTML. Prices and stock are written for the viewer's language, with the
+currency's own digits.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 from typing import Final, Literal
 
@@ -53,8 +58,8 @@ class StockView(Wire, frozen=True, kw_only=True):
     text: str
 
 
-class OfferView(Wire, frozen=True, kw_only=True):
-    """One offer as a viewer sees it; `claimable` says whether a tap makes sense now."""
+class OfferCard(Wire, frozen=True, kw_only=True):
+    """What of an offer stays the same for all who share language, currency and country."""
 
     offer: str
     drop: str
@@ -64,13 +69,18 @@ class OfferView(Wire, frozen=True, kw_only=True):
     image: str | None
     price: PriceView
     payment: str
-    stock: StockView
     opens_at_ms: int
     closes_at_ms: int
-    window: WindowState
-    claimable: bool
     action: str
     max_quantity: int
+
+
+class OfferView(OfferCard, frozen=True, kw_only=True):
+    """One offer as a viewer sees it now; `claimable` says whether a tap makes sense."""
+
+    stock: StockView
+    window: WindowState
+    claimable: bool
 
 
 class LinkView(Wire, frozen=True, kw_only=True):
@@ -81,17 +91,15 @@ class LinkView(Wire, frozen=True, kw_only=True):
     text: str
 
 
-class OverlayView(Wire, frozen=True, kw_only=True):
-    """All that the component shows.
+class OverlayFrame(Wire, frozen=True, kw_only=True):
+    """What of an overlay stays the same.
 
     Attributes:
-        server_time_ms: the clock of whoever rendered; first, so that it can be told anew without a new rendering.
         shared: whether this is the unpersonalised overlay.
         settle_url: the origin's public address.
         messages: the overlay's own words, by key and by problem code.
     """
 
-    server_time_ms: int
     clip: str
     title: str
     manifest_version: int
@@ -99,51 +107,123 @@ class OverlayView(Wire, frozen=True, kw_only=True):
     dir: str
     settle_url: str
     shared: bool
-    offers: tuple[OfferView, ...]
     links: tuple[LinkView, ...]
     messages: dict[str, str]
+
+
+class OverlayView(OverlayFrame, frozen=True, kw_only=True):
+    """All that the component shows; `server_time_ms` is the clock of whoever rendered."""
+
+    server_time_ms: int
+    offers: tuple[OfferView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OfferTemplate:
+    """An offer's lasting bytes, and what is needed to add the rest."""
+
+    drop: str
+    opens_at_ms: int
+    closes_at_ms: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayTemplate:
+    """An overlay's lasting bytes. `words` are the overlay's own, in the viewer's language."""
+
+    head: bytes
+    offers: tuple[OfferTemplate, ...]
+    foot: bytes
+    words: Mapping[str, str]
 
 
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def build_view(  # noqa: PLR0913 - the facts that an overlay is made from
-    manifest: Manifest,
-    snapshots: Mapping[str, StockSnapshot],
-    context: ViewerContext,
-    *,
-    settle_url: str,
-    now_ms: int,
-    shared: bool = False,
-) -> OverlayView:
-    """Return the overlay of a clip for one viewer."""
-    words = texts_for(language_of(context.locale))
-    return OverlayView(
-        server_time_ms=now_ms,
-        clip=manifest.clip,
-        title=choose_text(manifest.names, context.locale, manifest.default_locale),
-        manifest_version=manifest.version,
-        locale=context.locale,
-        dir=direction_of(context.locale),
-        settle_url=settle_url,
-        shared=shared,
-        offers=tuple(_view_offer(manifest, offer, snapshots, context, now_ms) for offer in manifest.offers),
-        links=tuple(
-            LinkView(
-                rel=link.rel,
-                href=link.href,
-                text=choose_text(link.names, context.locale, manifest.default_locale),
-            )
-            for link in manifest.links
-            if _is_for(link, context.country)
+def compile_json(
+    manifest: Manifest, context: ViewerContext, *, settle_url: str, shared: bool = False
+) -> OverlayTemplate:
+    """Compile the JSON overlay of a clip for those who share `context`; it decodes as `OverlayView`."""
+    frame = _frame(manifest, context, settle_url=settle_url, shared=shared)
+    return OverlayTemplate(
+        head=_ENCODER.encode(frame)[:-1] + b',"server_time_ms":',
+        offers=tuple(
+            _template(offer, _ENCODER.encode(_card(manifest, offer, context))[:-1] + b',"stock":')
+            for offer in manifest.offers
         ),
-        messages=words,
+        foot=b"]}",
+        words=frame.messages,
     )
 
 
-def encode_view(view: OverlayView) -> bytes:
-    """Return the view as JSON."""
-    return _ENCODER.encode(view)
+def render_json(template: OverlayTemplate, snapshots: Mapping[str, StockSnapshot], now_ms: int) -> bytes:
+    """Return the overlay as JSON, as it is now."""
+    pieces = [template.head, b'%d,"offers":[' % now_ms]
+    comma = b""
+    for offer in template.offers:
+        stock = view_stock(offer.drop, snapshots.get(offer.drop), template.words, now_ms)
+        window = tell_window(offer.opens_at_ms, offer.closes_at_ms, now_ms)
+        claimable = b"true" if window == "open" and stock.state != "sold_out" else b"false"
+        pieces += (comma, offer.head, _ENCODER.encode(stock), _WINDOW_JSON[window], claimable, b"}")
+        comma = b","
+    pieces.append(template.foot)
+    return b"".join(pieces)
+
+
+_WINDOW_JSON: Final[dict[WindowState, bytes]] = {
+    "upcoming": b',"window":"upcoming","claimable":',
+    "open": b',"window":"open","claimable":',
+    "closed": b',"window":"closed","claimable":',
+}
+
+
+def compile_html(manifest: Manifest, context: ViewerContext, *, settle_url: str, edge_url: str) -> OverlayTemplate:
+    """Compile the overlay as a document of its own: for a frame, a landing page, or a browser without scripts.
+
+    With scripts, the component takes the place of the list (`data-fallback`).
+
+    Args:
+        manifest: of the clip.
+        context: of those who share the document.
+        settle_url: the origin's public address.
+        edge_url: base address of the edge that the component asks.
+    """
+    frame = _frame(manifest, context, settle_url=settle_url, shared=False)
+    title, edge = escape(frame.title), escape(edge_url)
+    head = (
+        f'<!doctype html><html lang="{escape(frame.locale)}" dir="{frame.dir}"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width"><title>{title}</title>'
+        f'<link rel="stylesheet" href="{edge}/overlay.css">'
+        f'<script type="module" src="{edge}/cliptill-overlay.js"></script></head><body>'
+        f'<cliptill-overlay clip="{escape(frame.clip)}" edge="{edge}">'
+        f'<section data-fallback aria-label="{escape(frame.messages["offers"])}"><h1>{title}</h1><ul>'
+    )
+    links = "".join(
+        f'<a rel="{escape(link.rel)}" href="{escape(link.href)}">{escape(link.text)}</a>' for link in frame.links
+    )
+    return OverlayTemplate(
+        head=head.encode(),
+        offers=tuple(_template(offer, _offer_html(_card(manifest, offer, context))) for offer in manifest.offers),
+        foot=f"</ul><nav>{links}</nav></section></cliptill-overlay></body></html>".encode(),
+        words=frame.messages,
+    )
+
+
+def render_html(template: OverlayTemplate, snapshots: Mapping[str, StockSnapshot], now_ms: int) -> bytes:
+    """Return the overlay as a document, as it is now."""
+    pieces = [template.head]
+    for offer in template.offers:
+        stock = view_stock(offer.drop, snapshots.get(offer.drop), template.words, now_ms)
+        window = tell_window(offer.opens_at_ms, offer.closes_at_ms, now_ms)
+        said = stock.text if window != "closed" else template.words["closed"]
+        tail = (
+            f' <span data-window="{window}" data-state="{stock.state}" data-version="{stock.version}">'
+            f"{escape(said)}</span></p></li>"
+        )
+        pieces += (offer.head, tail.encode())
+    pieces.append(template.foot)
+    return b"".join(pieces)
 
 
 def tell_window(opens_at_ms: int, closes_at_ms: int, now_ms: int) -> WindowState:
@@ -153,44 +233,8 @@ def tell_window(opens_at_ms: int, closes_at_ms: int, now_ms: int) -> WindowState
     return "open" if now_ms < closes_at_ms else "closed"
 
 
-def _is_for(link: PolicyLink, country: str) -> bool:
-    return not link.regions or country in link.regions
-
-
-def _view_offer(
-    manifest: Manifest, offer: Offer, snapshots: Mapping[str, StockSnapshot], context: ViewerContext, now_ms: int
-) -> OfferView:
-    language = language_of(context.locale)
-    words = texts_for(language)
-    terms = offer.terms
-    currency = choose_currency(context.currency, context.country, [price.currency for price in offer.prices])
-    amount = next(price.amount_minor for price in offer.prices if price.currency == currency)
-    stock = _view_stock(terms.drop, snapshots.get(terms.drop), words, now_ms)
-    window = tell_window(terms.opens_at_ms, terms.closes_at_ms, now_ms)
-    return OfferView(
-        offer=offer.offer,
-        drop=terms.drop,
-        kind=offer.kind,
-        title=choose_text(offer.names, context.locale, manifest.default_locale),
-        description=choose_text(offer.descriptions, context.locale, manifest.default_locale),
-        image=offer.image,
-        price=PriceView(
-            amount_minor=amount,
-            currency=currency,
-            text=format_price(amount, currency, language) if amount else words["free"],
-        ),
-        payment=offer.payment,
-        stock=stock,
-        opens_at_ms=terms.opens_at_ms,
-        closes_at_ms=terms.closes_at_ms,
-        window=window,
-        claimable=window == "open" and stock.state != "sold_out",
-        action=words["claim"] if offer.payment == "none" else words["reserve"],
-        max_quantity=terms.max_quantity,
-    )
-
-
-def _view_stock(drop: str, snapshot: StockSnapshot | None, words: Mapping[str, str], now_ms: int) -> StockView:
+def view_stock(drop: str, snapshot: StockSnapshot | None, words: Mapping[str, str], now_ms: int) -> StockView:
+    """Return a drop's stock in the words of a language."""
     report = report_stock(drop, snapshot, now_ms)
     if report.state == "unknown":
         text = words["stock_unknown"]
@@ -210,37 +254,63 @@ def _view_stock(drop: str, snapshot: StockSnapshot | None, words: Mapping[str, s
     )
 
 
-def render_html(view: OverlayView, edge_url: str) -> bytes:
-    """Return the overlay as a document of its own, for a frame, a landing page, or a browser without scripts.
-
-    With scripts, the component takes the place of the list (`data-fallback`).
-
-    Args:
-        view: what to show.
-        edge_url: base address of the edge that the component asks.
-    """
-    offers = "".join(_render_offer(offer) for offer in view.offers)
-    links = "".join(
-        f'<a rel="{escape(link.rel)}" href="{escape(link.href)}">{escape(link.text)}</a>' for link in view.links
+def _frame(manifest: Manifest, context: ViewerContext, *, settle_url: str, shared: bool) -> OverlayFrame:
+    links = [link for link in manifest.links if _is_for(link, context.country)]
+    return OverlayFrame(
+        clip=manifest.clip,
+        title=choose_text(manifest.names, context.locale, manifest.default_locale),
+        manifest_version=manifest.version,
+        locale=context.locale,
+        dir=direction_of(context.locale),
+        settle_url=settle_url,
+        shared=shared,
+        links=tuple(
+            LinkView(
+                rel=link.rel,
+                href=link.href,
+                text=choose_text(link.names, context.locale, manifest.default_locale),
+            )
+            for link in links
+        ),
+        messages=texts_for(language_of(context.locale)),
     )
-    title = escape(view.title)
+
+
+def _is_for(link: PolicyLink, country: str) -> bool:
+    return not link.regions or country in link.regions
+
+
+def _card(manifest: Manifest, offer: Offer, context: ViewerContext) -> OfferCard:
+    language = language_of(context.locale)
+    words = texts_for(language)
+    currency = choose_currency(context.currency, context.country, [price.currency for price in offer.prices])
+    amount = next(price.amount_minor for price in offer.prices if price.currency == currency)
+    text = format_price(amount, currency, language) if amount else words["free"]
+    return OfferCard(
+        offer=offer.offer,
+        drop=offer.terms.drop,
+        kind=offer.kind,
+        title=choose_text(offer.names, context.locale, manifest.default_locale),
+        description=choose_text(offer.descriptions, context.locale, manifest.default_locale),
+        image=offer.image,
+        price=PriceView(amount_minor=amount, currency=currency, text=text),
+        payment=offer.payment,
+        opens_at_ms=offer.terms.opens_at_ms,
+        closes_at_ms=offer.terms.closes_at_ms,
+        action=words["claim"] if offer.payment == "none" else words["reserve"],
+        max_quantity=offer.terms.max_quantity,
+    )
+
+
+def _template(offer: Offer, head: bytes) -> OfferTemplate:
+    terms = offer.terms
+    return OfferTemplate(drop=terms.drop, opens_at_ms=terms.opens_at_ms, closes_at_ms=terms.closes_at_ms, head=head)
+
+
+def _offer_html(card: OfferCard) -> bytes:
+    image = f'<img src="{escape(card.image)}" alt="" loading="lazy">' if card.image else ""
+    description = f"<p>{escape(card.description)}</p>" if card.description else ""
     return (
-        f'<!doctype html><html lang="{escape(view.locale)}" dir="{view.dir}"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width"><title>{title}</title>'
-        f'<link rel="stylesheet" href="{escape(edge_url)}/overlay.css">'
-        f'<script type="module" src="{escape(edge_url)}/cliptill-overlay.js"></script></head><body>'
-        f'<cliptill-overlay clip="{escape(view.clip)}" edge="{escape(edge_url)}">'
-        f'<section data-fallback aria-label="{escape(view.messages["offers"])}"><h1>{title}</h1>'
-        f"<ul>{offers}</ul><nav>{links}</nav></section></cliptill-overlay></body></html>"
+        f'<li data-offer="{escape(card.offer)}">{image}<h2>{escape(card.title)}</h2>{description}'
+        f'<p><data value="{card.price.amount_minor}">{escape(card.price.text)}</data>'
     ).encode()
-
-
-def _render_offer(offer: OfferView) -> str:
-    image = f'<img src="{escape(offer.image)}" alt="" loading="lazy">' if offer.image else ""
-    description = f"<p>{escape(offer.description)}</p>" if offer.description else ""
-    return (
-        f'<li data-offer="{escape(offer.offer)}" data-window="{offer.window}">{image}<h2>{escape(offer.title)}</h2>'
-        f'{description}<p><data value="{offer.price.amount_minor}">{escape(offer.price.text)}</data> '
-        f'<span data-state="{offer.stock.state}" data-version="{offer.stock.version}">{escape(offer.stock.text)}</span>'
-        "</p></li>"
-    )
