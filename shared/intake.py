@@ -10,6 +10,7 @@ Rules:
 4. A token under a key that is not known here is neither good nor forged: keys may reach the edge first. It waits.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
@@ -20,10 +21,12 @@ from shared.claims import Claim, ClaimFault, read_claim
 from shared.events import SCHEMA, ClaimIssued, EdgeEvent, NodeId
 from shared.keys import ClaimKey
 from shared.problems import Code
-from shared.structs import InstantMs, Wire
+from shared.structs import Wire
 
 MAX_MESSAGE_BYTES: Final = 131_072  # the provider's own limit for one queue message
 MAX_EVENTS: Final = 1000
+EARLIEST_MS: Final = 1_577_836_800_000  # 2020-01-01: a clock that says less was never set
+LATEST_MS: Final = 4_102_444_800_000  # 2100-01-01
 WHOLE: Final = -1  # the index of a rejection that is about the message, not about one of its events
 
 Reason = Literal[
@@ -91,7 +94,7 @@ class _Envelope(Wire, frozen=True, kw_only=True):
     colo: Annotated[str, Meta(max_length=16)] = ""
     country: Annotated[str, Meta(max_length=2)] = ""
     seq: Annotated[int, Meta(ge=1, le=2**62)]
-    at_ms: InstantMs
+    at_ms: Annotated[int, Meta(ge=EARLIEST_MS, lt=LATEST_MS)]
     events: Annotated[tuple[msgspec.Raw, ...], Meta(max_length=MAX_EVENTS)]
 
 
@@ -100,6 +103,7 @@ class _Versioned(Wire, frozen=True, kw_only=True):
 
 
 _ENVELOPE_DECODER: Final = msgspec.json.Decoder(_Envelope)
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._-]+")
 _VERSION_DECODER: Final = msgspec.json.Decoder(_Versioned)
 _EVENT_DECODER: Final = msgspec.json.Decoder(EdgeEvent)
 
@@ -122,8 +126,8 @@ def read_batch(raw: bytes | None) -> ReadBatch | Rejection:
     return ReadBatch(
         node=envelope.node,
         seq=envelope.seq,
-        colo=_printable(envelope.colo),
-        country=_printable(envelope.country),
+        colo=clean_text(envelope.colo),
+        country=clean_text(envelope.country),
         at_ms=envelope.at_ms,
         events=tuple(item for item in read if isinstance(item, Positioned)),
         rejections=tuple(item for item in read if isinstance(item, Rejection)),
@@ -132,6 +136,8 @@ def read_batch(raw: bytes | None) -> ReadBatch | Rejection:
 
 def judge_issue(event: ClaimIssued, keys: Iterable[ClaimKey], *, issuer: str, audience: str) -> IssuedClaim | None:
     """Return the claim that a `claim_issued` event stands for, or None when it is forged."""
+    if not _TOKEN.fullmatch(event.token):
+        return None
     claim = read_claim(event.token, keys)
     if isinstance(claim, ClaimFault):
         if claim.code is not Code.CLAIM_KEY_UNKNOWN:
@@ -155,13 +161,13 @@ def settles_by_event(issued: IssuedClaim) -> bool:
     return issued.claim is not None and issued.claim.total_minor == 0
 
 
+def clean_text(text: str) -> str:
+    """Return text without what a database's text cannot hold (U+0000), or a terminal should not see."""
+    return "".join(character for character in text if character.isprintable())
+
+
 def _read_event(index: int, raw: msgspec.Raw) -> Positioned | Rejection:
     try:
         return Positioned(index=index, event=_EVENT_DECODER.decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Rejection(index=index, reason="not_an_event")
-
-
-def _printable(text: str) -> str:
-    """Drop what a database's text cannot hold, or a terminal should not see."""
-    return "".join(character for character in text if character.isprintable())

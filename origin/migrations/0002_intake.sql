@@ -47,12 +47,3 @@ CREATE TABLE event_rejections (
   received_ms  bigint NOT NULL
 );
 CREATE INDEX event_rejections_by_age ON event_rejections (received_ms);
-
--- Which version of a clip's manifest the edge's store was last told.
-CREATE TABLE manifest_publications (
-  clip        text COLLATE "C" PRIMARY KEY REFERENCES clips,
-  version     integer NOT NULL CHECK (version >= 1),
-  written_ms  bigint NOT NULL
-);
-
-CREATE INDEX settlements_by_instant ON settlements (drop, settled_at_ms);
