@@ -1,0 +1,166 @@
+/**
+ * Emulates the edge: `node edge.mjs FILE`, or the same JSON document as the first line on the standard input.
+ *
+ *     {"nodes": [{"name": "fra", "port": 0, "country": "DE", "colo": "FRA"}],
+ *      "vars": {}, "secrets": {}, "origin_url": "http://...", "provider_url": "http://...", "queue": "cliptill-events",
+ *      "bundle": "build/bundle", "assets": "build/assets", "cache_dir": "...", "control_port": 0}
+ *
+ * It prints one JSON document a line: {"boot": ...}, {"log": ...}, {"ready": true, "nodes": ..., "control": ...}, or one
+ * {"error": code, ...} before it ends: with 3 for a busy port, 2 for a configuration or bundle that cannot be run, 4 when
+ * workerd ended by itself. It ends on SIGTERM, SIGINT, and when a pipe on its standard input closes: its parent is gone.
+ */
+
+import { fstatSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { Cache } from "./cache.mjs";
+import { readConfig } from "./config.mjs";
+import { serveControl } from "./control.mjs";
+import { EmulatorError } from "./image.mjs";
+import { EdgeNode } from "./node.mjs";
+import { prepare } from "./prepare.mjs";
+
+const EXIT_REFUSED = 2;
+const EXIT_PORT_BUSY = 3;
+const EXIT_DIED = 4;
+
+/** @param {Record<string, unknown>} fact */
+const tell = (fact) => process.stdout.write(`${JSON.stringify(fact)}\n`);
+
+/**
+ * Print one error and end with it.
+ *
+ * @param {number} code
+ * @param {Record<string, unknown>} fact
+ * @returns {never}
+ */
+function fail(code, fact) {
+  tell(fact);
+  process.exit(code);
+}
+
+/** @param {number} port */
+async function ensureFree(port) {
+  if (!port) return;
+  const probe = createServer();
+  try {
+    await new Promise((resolve, reject) =>
+      probe.once("error", reject).listen(port, "127.0.0.1", () => resolve(undefined)),
+    );
+    await new Promise((resolve) => probe.close(resolve));
+  } catch {
+    fail(EXIT_PORT_BUSY, { error: "port_busy", port });
+  }
+}
+
+/** @returns {Promise<string>} the first line of the standard input, which stays open */
+function firstLine() {
+  return new Promise((resolve, reject) => {
+    let text = "";
+    process.stdin.setEncoding("utf8").on("data", (/** @type {string} */ part) => {
+      text += part;
+      const end = text.indexOf("\n");
+      if (end >= 0) resolve(text.slice(0, end));
+    });
+    process.stdin.once("end", () =>
+      text ? resolve(text) : reject(new EmulatorError("config_invalid", "no configuration")),
+    );
+  });
+}
+
+class Edge {
+  /** @param {import("./config.mjs").Config} config */
+  constructor(config) {
+    this.config = config;
+    this.cache = new Cache(config.cache_dir, tell);
+    this.nodes = config.nodes.map((node) => new EdgeNode(node, config, tell, () => this.#died(node.name)));
+    this.reloads = 0;
+    this.key = "";
+    /** @type {Promise<unknown>} */
+    this.turn = Promise.resolve();
+  }
+
+  async start() {
+    const prepared = await this.#prepare();
+    // One after another: a boot wants a processor of its own.
+    for (const node of this.nodes) await node.start(prepared);
+    this.key = prepared.image.key;
+  }
+
+  /** Run what is staged now, one reload after another. */
+  reload() {
+    const next = this.turn.then(() => this.#reload());
+    this.turn = next.catch(() => {});
+    return next;
+  }
+
+  async #reload() {
+    const started = performance.now();
+    const prepared = await this.#prepare();
+    if (prepared.snapshotProblem) throw new EmulatorError("bundle_refused", prepared.snapshotProblem);
+    for (const node of this.nodes) await node.start(prepared);
+    const changed = prepared.image.key !== this.key;
+    this.key = prepared.image.key;
+    this.reloads += 1;
+    return { changed, reload_ms: Math.round(performance.now() - started) };
+  }
+
+  #prepare() {
+    const { bundle, vars, secrets } = this.config;
+    return prepare({ bundle, cache: this.cache, bindings: { ...vars, ...secrets }, tell });
+  }
+
+  stats() {
+    const nodes = this.nodes.map(({ name, url, boot }) => ({ name, url, boot }));
+    return { nodes, bundle: this.key, reloads: this.reloads, memory_bytes: process.memoryUsage.rss() };
+  }
+
+  async stop() {
+    await Promise.all(this.nodes.map((node) => node.stop()));
+  }
+
+  /** @param {string} node */
+  #died(node) {
+    fail(EXIT_DIED, { error: "runtime_ended", node });
+  }
+}
+
+/**
+ * End everything, once, whatever asks for it.
+ *
+ * @param {Edge} edge
+ * @param {() => void} closeControl
+ */
+function endWith(edge, closeControl) {
+  let ending = false;
+  const end = async () => {
+    if (ending) return;
+    ending = true;
+    closeControl();
+    await edge.stop();
+    process.exit(0);
+  };
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, end);
+  const input = fstatSync(process.stdin.fd);
+  if (input.isFIFO() || input.isSocket()) process.stdin.on("end", end).on("close", end).resume();
+}
+
+async function main() {
+  const [file] = process.argv.slice(2);
+  const config = readConfig(file ? readFileSync(file, "utf8") : await firstLine());
+  for (const { port } of [...config.nodes, { port: config.control_port }]) await ensureFree(port);
+  const edge = new Edge(config);
+  /** @type {Awaited<ReturnType<typeof serveControl>> | undefined} */
+  let control;
+  endWith(edge, () => control?.close());
+  await edge.start();
+  control = await serveControl(config.control_port, edge);
+  tell({ ready: true, nodes: edge.nodes.map(({ name, url }) => ({ name, url })), control: control.url });
+}
+
+try {
+  await main();
+} catch (error) {
+  const { code, message } = /** @type {EmulatorError} */ (error);
+  if (!(error instanceof EmulatorError)) throw error;
+  fail(EXIT_REFUSED, { error: code, detail: message });
+}

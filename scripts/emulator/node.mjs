@@ -1,0 +1,184 @@
+/**
+ * One edge node: a workerd of its own, with its own key-value store, queue and cache, so that nodes share nothing.
+ */
+
+import { randomBytes } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { Miniflare } from "miniflare";
+import { EmulatorError, runtimeFile } from "./image.mjs";
+import { COMPATIBILITY_DATE, edgeModules } from "./prepare.mjs";
+
+const HOST = "127.0.0.1";
+/** Files that configure the assets instead of being one. */
+const NOT_SERVED = new Set(["_headers", "_redirects"]);
+const BOOT_HEADER = "emulator";
+
+/**
+ * @typedef {import("./config.mjs").Config} Config
+ * @typedef {import("./config.mjs").NodeConfig} NodeConfig
+ * @typedef {import("./prepare.mjs").Prepared} Prepared
+ * @typedef {(fact: Record<string, unknown>) => void} Tell
+ */
+
+/** @param {string} name */
+const script = (name) => [
+  { type: /** @type {const} */ ("ESModule"), path: name, contents: readFileSync(runtimeFile(name), "utf8") },
+];
+
+/** @param {string} directory */
+function assetPaths(directory) {
+  const entries = readdirSync(directory, { withFileTypes: true, recursive: true });
+  return entries
+    .filter((entry) => entry.isFile() && !NOT_SERVED.has(entry.name))
+    .map(
+      (entry) =>
+        `/${path
+          .relative(directory, path.join(entry.parentPath ?? entry.path, entry.name))
+          .split(path.sep)
+          .join("/")}`,
+    );
+}
+
+/** What the provider's network knows of a client: the fields of `request.cf` that an app may read. @param {NodeConfig} node */
+const placeOf = ({ country, colo }) => ({ country, colo, asn: 64_512, httpProtocol: "HTTP/1.1", tlsVersion: "" });
+
+export class EdgeNode {
+  /** @type {Miniflare | undefined} */
+  #miniflare;
+  #expectedToEnd = false;
+  #bootToken = randomBytes(16).toString("hex");
+
+  /**
+   * @param {NodeConfig} node
+   * @param {Config} config
+   * @param {Tell} tell
+   * @param {() => void} died called when workerd ended by itself
+   */
+  constructor(node, config, tell, died) {
+    this.name = node.name;
+    this.node = node;
+    this.config = config;
+    this.tell = tell;
+    this.died = died;
+    this.url = "";
+    /** @type {Record<string, unknown>} */
+    this.boot = {};
+  }
+
+  /**
+   * Start workerd, or replace it: the key-value store and the port are kept.
+   *
+   * @param {Prepared} prepared
+   */
+  async start(prepared) {
+    const started = performance.now();
+    this.#expectedToEnd = true;
+    if (this.#miniflare) await this.#miniflare.setOptions(this.#options(prepared));
+    else this.#miniflare = new Miniflare(this.#options(prepared));
+    await this.#miniflare.ready;
+    this.#expectedToEnd = false;
+    this.url = (await this.#miniflare.unsafeGetDirectURL("front", "front")).origin;
+    const runtime_ms = Math.round(performance.now() - started);
+    this.boot = { node: this.name, runtime_ms, ...(await this.#warm()) };
+    this.tell({ boot: this.boot });
+  }
+
+  /** Boot Python now, so that no viewer waits for it. */
+  async #warm() {
+    const started = performance.now();
+    const edge = await /** @type {Miniflare} */ (this.#miniflare).getWorker("edge");
+    const response = await edge.fetch("http://edge/", { headers: { [BOOT_HEADER]: this.#bootToken } });
+    const answer = /** @type {{ failed?: string, timings: Record<string, unknown> }} */ (await response.json());
+    if (answer.failed) throw new EmulatorError("boot_failed", answer.failed);
+    const cold_ms = await this.#timedRequest(started);
+    const warm_ms = await this.#timedRequest(performance.now());
+    return { ...answer.timings, cold_ms, warm_ms };
+  }
+
+  /** @param {number} since */
+  async #timedRequest(since) {
+    const response = await fetch(`${this.url}/health`);
+    await response.arrayBuffer();
+    return Math.round((performance.now() - since) * 10) / 10;
+  }
+
+  /**
+   * @param {Prepared} prepared
+   * @returns {import("miniflare").MiniflareOptions}
+   */
+  #options(prepared) {
+    const { config, node } = this;
+    const front = {
+      name: "front",
+      compatibilityDate: COMPATIBILITY_DATE,
+      modules: script("front.mjs"),
+      bindings: { ORIGIN_URL: config.origin_url, PLACE: placeOf(node), ASSET_PATHS: assetPaths(config.assets) },
+      serviceBindings: { EDGE: "edge" },
+      assets: { directory: config.assets, binding: "ASSETS" },
+      unsafeDirectSockets: [{ host: HOST, port: node.port, entrypoint: "front" }],
+      stripCfConnectingIp: false,
+    };
+    const consumer = {
+      name: "consumer",
+      compatibilityDate: COMPATIBILITY_DATE,
+      modules: script("consumer.mjs"),
+      bindings: { PROVIDER_URL: config.provider_url },
+      queueConsumers: { [config.queue]: { maxBatchSize: 100, maxBatchTimeout: 0, maxRetries: 100, retryDelay: 1 } },
+      stripCfConnectingIp: false,
+    };
+    return {
+      host: HOST,
+      port: 0,
+      cf: false,
+      handleRuntimeStdio: this.#listen.bind(this),
+      workers: [front, this.#edgeWorker(prepared), consumer],
+    };
+  }
+
+  /** @param {Prepared} prepared */
+  #edgeWorker(prepared) {
+    const { vars, secrets, queue } = this.config;
+    const { snapshot } = prepared;
+    return {
+      name: "edge",
+      compatibilityDate: COMPATIBILITY_DATE,
+      modules: edgeModules(prepared),
+      bindings: {
+        ...vars,
+        ...secrets,
+        BOOT_TOKEN: this.#bootToken,
+        ...(snapshot && { SNAPSHOT_NAME: path.basename(snapshot) }),
+      },
+      kvNamespaces: { MANIFESTS: `manifests-${this.name}` },
+      queueProducers: { EVENTS: queue },
+      ...(snapshot && { serviceBindings: { SNAPSHOT: { disk: { path: path.dirname(snapshot), writable: false } } } }),
+      stripCfConnectingIp: false,
+    };
+  }
+
+  /**
+   * Pass on what workerd and the app print, and notice when workerd ends by itself.
+   *
+   * @param {import("node:stream").Readable} stdout
+   * @param {import("node:stream").Readable} stderr
+   */
+  #listen(stdout, stderr) {
+    for (const stream of [stdout, stderr]) {
+      createInterface({ input: stream }).on("line", (line) => line.trim() && this.tell({ log: line, node: this.name }));
+    }
+    stdout.on("close", () => {
+      if (!this.#expectedToEnd) this.died();
+    });
+  }
+
+  async manifests() {
+    return /** @type {Miniflare} */ (this.#miniflare).getKVNamespace("MANIFESTS", "edge");
+  }
+
+  async stop() {
+    this.#expectedToEnd = true;
+    await this.#miniflare?.dispose();
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * Gets ready what an edge worker boots from, making what is not kept yet: the generated modules by recording one boot,
+ * the memory snapshot in a program of its own.
+ */
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { Miniflare } from "miniflare";
+import { EmulatorError, pyodideFile, readImage, runtimeFile } from "./image.mjs";
+import { writePack } from "./pack.mjs";
+
+/** What the newest workerd that runs on Node 20 knows. */
+export const COMPATIBILITY_DATE = "2026-04-26";
+const SNAPSHOT_TIMEOUT_MS = 60_000;
+
+/**
+ * @typedef {import("./image.mjs").Image} Image
+ * @typedef {import("./pack.mjs").Files} Files
+ * @typedef {{ type: "ESModule" | "CompiledWasm" | "Data" | "Text", path: string, contents: string | Uint8Array }} Module
+ * @typedef {{ image: Image, generated: Files, snapshot: string | undefined, snapshotProblem: string | undefined }} Prepared
+ */
+
+const OWN_MODULES = ["host.mjs", "boot.mjs", "codegen.mjs", "unpack.mjs"];
+/** @type {[Module["type"], string][]} */
+const STOCK_MODULES = [
+  ["ESModule", "pyodide.mjs"],
+  ["ESModule", "pyodide.asm.mjs"],
+  ["CompiledWasm", "pyodide.asm.wasm"],
+  ["Data", "python_stdlib.zip"],
+  ["Text", "pyodide-lock.json"],
+];
+
+/** @param {Files} generated */
+function registry(generated) {
+  const names = [...generated.keys()];
+  const imports = names.map((name, index) => `import m${index} from "./generated/${name}.wasm";`);
+  const pairs = names.map((name, index) => `["${name}", m${index}]`);
+  return `${imports.join("\n")}\nexport const known = new Map([${pairs.join(", ")}]);\n`;
+}
+
+/**
+ * @param {Module["type"]} type
+ * @param {string} name
+ * @param {Uint8Array} contents
+ * @returns {Module}
+ */
+function moduleOf(type, name, contents) {
+  const isText = type === "ESModule" || type === "Text";
+  return { type, path: name, contents: isText ? Buffer.from(contents).toString("utf8") : contents };
+}
+
+/**
+ * List the modules of the edge worker, its entry first.
+ *
+ * @param {{ image: Image, generated: Files }} parts
+ * @returns {Module[]}
+ */
+export function edgeModules({ image, generated }) {
+  return [
+    ...OWN_MODULES.map((name) => moduleOf("ESModule", name, readFileSync(runtimeFile(name)))),
+    ...STOCK_MODULES.map(([type, name]) => moduleOf(type, name, readFileSync(pyodideFile(name)))),
+    moduleOf("ESModule", "generated.mjs", Buffer.from(registry(generated))),
+    moduleOf("Data", "bundle.bin", image.pack),
+    ...[...generated].map(([name, contents]) => moduleOf("CompiledWasm", `generated/${name}.wasm`, contents)),
+  ];
+}
+
+/**
+ * Boot once with the development-only binding that compiles modules, and keep those that were compiled.
+ *
+ * @param {Image} image
+ * @param {Record<string, unknown>} bindings
+ * @returns {Promise<Files>}
+ */
+async function record(image, bindings) {
+  const miniflare = new Miniflare({
+    compatibilityDate: COMPATIBILITY_DATE,
+    unsafeEvalBinding: "UNSAFE_EVAL",
+    modules: edgeModules({ image, generated: new Map() }),
+    bindings: { ...bindings, BOOT_TOKEN: "record" },
+  });
+  try {
+    const response = await miniflare.dispatchFetch("http://edge/", { headers: { emulator: "record" } });
+    const answer = /** @type {{ failed?: string, modules: [string, number[]][] }} */ (await response.json());
+    if (answer.failed) throw new EmulatorError("boot_failed", answer.failed);
+    return new Map(answer.modules.map(([name, bytes]) => [name, Uint8Array.from(bytes)]));
+  } finally {
+    await miniflare.dispose();
+  }
+}
+
+/**
+ * @param {Image} image
+ * @returns {Promise<Buffer>} a pack of the memory
+ */
+async function makeSnapshot(image) {
+  const folder = mkdtempSync(path.join(tmpdir(), "cliptill-snapshot-"));
+  try {
+    const [source, target] = ["image.pack", "memory"].map((name) => path.join(folder, name));
+    writeFileSync(source, image.pack);
+    await run(process.execPath, [fileURLToPath(new URL("snapshot.mjs", import.meta.url)), source, target, image.key]);
+    return readFileSync(target);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * @param {string} program
+ * @param {string[]} parameters
+ */
+function run(program, parameters) {
+  const child = spawn(program, parameters, { stdio: ["ignore", "ignore", "pipe"], timeout: SNAPSHOT_TIMEOUT_MS });
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (text) => {
+    said = (said + text).slice(-4000);
+  });
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) =>
+      code === 0 ? resolve(undefined) : reject(new Error(said.trim() || `exit code ${code}`)),
+    );
+  });
+}
+
+/**
+ * Read the bundle and get what it boots from, from the cache or anew.
+ *
+ * @param {{ bundle: string, cache: import("./cache.mjs").Cache, bindings: Record<string, unknown>, tell: (fact: Record<string, unknown>) => void }} options
+ * @returns {Promise<Prepared>}
+ */
+export async function prepare({ bundle, cache, bindings, tell }) {
+  const image = readImage(bundle);
+  const [generated, kept] = await Promise.all([
+    keptModules(image, cache, bindings, tell),
+    keptSnapshot(image, cache, tell),
+  ]);
+  return { image, generated, ...kept };
+}
+
+/**
+ * @param {Image} image
+ * @param {import("./cache.mjs").Cache} cache
+ * @param {Record<string, unknown>} bindings
+ * @param {(fact: Record<string, unknown>) => void} tell
+ */
+async function keptModules(image, cache, bindings, tell) {
+  const kept = cache.read("generated", image.generatedKey);
+  if (kept) return kept;
+  tell({ log: "recording the modules that the interpreter generates, once for this set of wheels" });
+  const files = await record(image, bindings);
+  cache.write("generated", image.generatedKey, writePack(image.generatedKey, files));
+  return files;
+}
+
+/**
+ * @param {Image} image
+ * @param {import("./cache.mjs").Cache} cache
+ * @param {(fact: Record<string, unknown>) => void} tell
+ */
+async function keptSnapshot(image, cache, tell) {
+  const kept = cache.read("snapshot", image.key);
+  if (!kept) {
+    tell({ log: "making a memory snapshot, once for this bundle" });
+    try {
+      cache.write("snapshot", image.key, await makeSnapshot(image));
+    } catch (error) {
+      const problem = /** @type {Error} */ (error).message;
+      tell({ log: `no memory snapshot, so the first boot is slower: ${problem}` });
+      return { snapshot: undefined, snapshotProblem: problem };
+    }
+  }
+  return { snapshot: cache.file("snapshot", image.key), snapshotProblem: undefined };
+}

@@ -1,0 +1,147 @@
+/**
+ * Stands in for the provider's network in front of a Worker: static assets, the shared overlays out of the cache, the
+ * address and place of the client. Only what is left reaches Python.
+ */
+
+const SHARED_PREFIX = "/shared/";
+const ORIGIN_TIMEOUT_MS = 5000;
+const STALE_IF_ERROR_S = 86_400;
+
+/**
+ * Read a number of seconds out of a Cache-Control header.
+ *
+ * @param {string} header
+ * @param {string} directive
+ */
+function seconds(header, directive) {
+  const found = new RegExp(`(?:^|[\\s,])${directive}\\s*=\\s*"?(\\d+)`, "i").exec(header);
+  return found ? Number(found[1]) : undefined;
+}
+
+/**
+ * How long a shared cache may keep an answer (RFC 9111, section 4.2.1), and serve it while the origin fails (RFC 5861).
+ *
+ * @param {string} header
+ */
+function lifetime(header) {
+  if (/(?:^|[\s,])(?:no-store|private|no-cache)(?:$|[\s,=])/i.test(header)) return undefined;
+  const freshS = seconds(header, "s-maxage") ?? seconds(header, "max-age");
+  return freshS === undefined
+    ? undefined
+    : { freshS, staleIfErrorS: seconds(header, "stale-if-error") ?? STALE_IF_ERROR_S };
+}
+
+/**
+ * @param {Response} response
+ * @param {string} status as the provider's header calls it
+ * @param {number} ageMs
+ */
+function fromCache(response, status, ageMs) {
+  const headers = new Headers(response.headers);
+  headers.set("cache-control", headers.get("origin-cache-control") ?? "");
+  headers.delete("origin-cache-control");
+  headers.delete("stored-at-ms");
+  headers.set("age", String(Math.max(0, Math.floor(ageMs / 1000))));
+  headers.set("cf-cache-status", status);
+  return new Response(response.body, { status: response.status, headers });
+}
+
+/**
+ * Keep a good answer. The cache holds it for as long as it may be served stale; freshness is judged here.
+ *
+ * @param {Request} key
+ * @param {Response} response
+ * @param {{ freshS: number, staleIfErrorS: number }} life
+ */
+function store(key, response, life) {
+  const headers = new Headers(response.headers);
+  headers.set("origin-cache-control", headers.get("cache-control") ?? "");
+  headers.set("cache-control", `max-age=${life.freshS + life.staleIfErrorS}`);
+  headers.set("stored-at-ms", String(Date.now()));
+  return caches.default.put(key, new Response(response.body, { status: response.status, headers }));
+}
+
+function originUnavailable() {
+  const body = { type: "about:blank", title: "Service Unavailable", status: 503, code: "origin_unavailable" };
+  const headers = {
+    "content-type": "application/problem+json",
+    "access-control-allow-origin": "*",
+    "cache-control": "no-store",
+    "retry-after": "1",
+  };
+  return new Response(JSON.stringify(body), { status: 503, headers });
+}
+
+/**
+ * Ask the origin for the same path; nothing when it does not answer, or answers that it failed.
+ *
+ * @param {Request} request
+ * @param {URL} url
+ * @param {any} env
+ */
+async function askOrigin(request, url, env) {
+  try {
+    const accept = request.headers.get("accept");
+    const response = await fetch(`${env.ORIGIN_URL}${url.pathname}${url.search}`, {
+      headers: accept ? { accept } : {},
+      redirect: "manual",
+      signal: AbortSignal.timeout(ORIGIN_TIMEOUT_MS),
+    });
+    return response.status < 500 ? response : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Serve a shared overlay: fresh from the cache, else from the origin, else the last good copy.
+ *
+ * @param {Request} request
+ * @param {URL} url
+ * @param {any} env
+ * @param {any} ctx
+ */
+async function serveShared(request, url, env, ctx) {
+  const key = new Request(`http://cache${url.pathname}${url.search}`);
+  const kept = await caches.default.match(key);
+  const ageMs = kept ? Date.now() - Number(kept.headers.get("stored-at-ms")) : 0;
+  const life = kept && lifetime(kept.headers.get("origin-cache-control") ?? "");
+  if (kept && life && ageMs < life.freshS * 1000) return fromCache(kept, "HIT", ageMs);
+  const response = await askOrigin(request, url, env);
+  if (!response) return kept ? fromCache(kept, "STALE", ageMs) : originUnavailable();
+  const newLife = response.status === 200 ? lifetime(response.headers.get("cache-control") ?? "") : undefined;
+  if (newLife) ctx.waitUntil(store(key, response.clone(), newLife));
+  const headers = new Headers(response.headers);
+  headers.set("cf-cache-status", kept ? "EXPIRED" : newLife ? "MISS" : "DYNAMIC");
+  return new Response(response.body, { status: response.status, headers });
+}
+
+/**
+ * Hand a request to the edge worker, with what the provider's network adds to it.
+ *
+ * @param {Request} request
+ * @param {any} env
+ */
+function serveEdge(request, env) {
+  const forwarded = new Request(request, { cf: env.PLACE });
+  if (!request.headers.has("cf-connecting-ip")) forwarded.headers.set("cf-connecting-ip", "127.0.0.1");
+  return env.EDGE.fetch(forwarded);
+}
+
+export const front = {
+  /**
+   * @param {Request} request
+   * @param {any} env
+   * @param {any} ctx
+   */
+  fetch(request, env, ctx) {
+    if (request.method === "GET" || request.method === "HEAD") {
+      const url = new URL(request.url);
+      if (env.ASSET_PATHS.includes(url.pathname)) return env.ASSETS.fetch(request);
+      if (url.pathname.startsWith(SHARED_PREFIX)) return serveShared(request, url, env, ctx);
+    }
+    return serveEdge(request, env);
+  },
+};
+
+export default front;

@@ -1,0 +1,162 @@
+"""The Python side of the host: finds what a memory snapshot can hold, then answers requests with the entry point.
+
+It takes the place of the production runtime's own glue, and keeps its contract: a new instance of `Default` for each
+request, called with the SDK's `Request`; the answer may be the SDK's `Response`, a JavaScript one, or an awaitable of
+either.
+"""
+
+import asyncio
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections import deque
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+ROOT = "/session/metadata"
+VENDORED = f"{ROOT}/python_modules"
+
+_compiled: dict[str, CodeType] = {}
+
+
+class CompiledLoader(importlib.machinery.SourceFileLoader):
+    """Loads a module from the code that was compiled when the snapshot was made."""
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return the kept code, or compile the file."""
+        return _compiled.get(self.path) or super().get_code(fullname)
+
+
+class NotInSnapshotError(BaseException):
+    """A compiled package was imported: not an ImportError, so that no `except ImportError` takes another path."""
+
+
+class CompiledPackageBlock(importlib.abc.MetaPathFinder):
+    """Refuses the packages that hold compiled code, while a snapshot is made."""
+
+    def __init__(self, packages: "Iterable[str]") -> None:
+        self.packages = frozenset(packages)
+
+    def find_spec(self, fullname: str, path: "Sequence[str] | None", target: ModuleType | None = None) -> None:
+        """Raise for a blocked package, leave the rest to the other finders."""
+        if fullname.partition(".")[0] in self.packages:
+            raise NotInSnapshotError(fullname)
+
+
+def mount() -> None:
+    """Put the bundle's root and its vendored packages first on the path."""
+    sys.path[:0] = [ROOT, VENDORED]
+    hook = importlib.machinery.FileFinder.path_hook(
+        (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES),
+        (CompiledLoader, importlib.machinery.SOURCE_SUFFIXES),
+    )
+    sys.path_hooks.insert(0, hook)
+    sys.path_importer_cache.clear()
+    importlib.invalidate_caches()
+
+
+def wanted_modules(main: str) -> list[str]:
+    """Import the whole app, and name the modules that this loaded, in their order. For a throw-away interpreter."""
+    before = set(sys.modules)
+    importlib.import_module(main)
+    return [name for name in sys.modules if name not in before]
+
+
+def compile_rest(names: "Iterable[str]") -> None:
+    """Compile the modules that only a restored interpreter can import, keeping the code in memory under its file name."""
+    for name in names:
+        if name in sys.modules:
+            continue
+        parts = name.split(".")
+        for base in (ROOT, VENDORED):
+            for path in (Path(base, *parts, "__init__.py"), Path(base, *parts).with_suffix(".py")):
+                if path.is_file():
+                    _compiled[str(path)] = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+
+
+def import_pure(names: "Iterable[str]") -> list[str]:
+    """Import what needs no compiled package, and return the names of what a snapshot may hold."""
+    compiled = {path.relative_to(VENDORED).parts[0] for path in Path(VENDORED).rglob("*.so")}
+    block = CompiledPackageBlock(compiled)
+    sys.meta_path.insert(0, block)
+    held = []
+    for name in names:
+        try:
+            importlib.import_module(name)
+            held.append(name)
+        except NotInSnapshotError:
+            continue
+    sys.meta_path.remove(block)
+    return held
+
+
+def _install_ready_queue(schedule: "Callable[[Callable[[], None]], None]") -> None:
+    """Run callbacks that are due at once as one microtask, instead of one timer each.
+
+    Workerd runs all microtasks before it leaves the isolate, so a queue of one request is empty before the next enters.
+    """
+    from pyodide.ffi import create_proxy  # noqa: PLC0415 (objects of the runtime)
+
+    loop: Any = asyncio.get_running_loop()
+    ready: deque[asyncio.Handle] = deque()
+
+    def run_ready() -> None:
+        loop._install_running_loop()  # noqa: SLF001
+        while ready:
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()  # noqa: SLF001
+
+    proxy = create_proxy(run_ready)
+
+    def call_soon(callback: "Callable[..., Any]", *args: Any, context: Any = None) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, loop, context=context)
+        if not ready:
+            schedule(proxy)
+        ready.append(handle)
+        return handle
+
+    loop.call_soon = call_soon
+
+
+def start(main: str, env: Any, schedule: Any) -> "Callable[[Any, Any], Any]":
+    """Import the app and return the function that answers one request.
+
+    Args:
+        main: the name of the module that holds `Default`.
+        env: the bindings, the same object for the isolate's whole life.
+        schedule: JavaScript's `queueMicrotask`.
+    """
+    if random := sys.modules.get("random"):
+        random.seed()  # a snapshot restores the generator's state too
+    _install_ready_queue(schedule)
+    module = importlib.import_module(main)
+    from pyodide.ffi import JsProxy  # noqa: PLC0415
+    from workers import Request, Response  # noqa: PLC0415
+    from workers.rpc import _EnvWrapper  # noqa: PLC0415
+
+    entry = module.Default
+    bindings = _EnvWrapper(env)
+    loop = asyncio.get_running_loop()
+
+    async def settled(answer: "Awaitable[Any]") -> Any:
+        response = await answer
+        return response if isinstance(response, JsProxy) else response.js_object
+
+    def call(request: Any, ctx: Any) -> Any:
+        answer = entry(ctx, bindings).fetch(Request(request))
+        if isinstance(answer, JsProxy):
+            return answer
+        if isinstance(answer, Response):
+            return answer.js_object
+        # Runs at once; most requests never wait, and then no event loop is needed.
+        task = asyncio.Task(settled(answer), loop=loop, eager_start=True)
+        return task.result() if task.done() else task
+
+    return call

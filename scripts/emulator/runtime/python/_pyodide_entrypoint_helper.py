@@ -1,0 +1,17 @@
+"""Stands in for the runtime's helper of the SDK.
+
+`patchWaitUntil` has nothing to do here: the host hands each entry point a context that already takes coroutines.
+"""
+
+from typing import Any
+
+
+def patchWaitUntil(ctx: Any) -> None:  # noqa: N802, ANN401 (the runtime's name; a context of the runtime)
+    """Leave the context as it is."""
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (objects of the runtime)
+    """Give what the host registered: `cloudflareWorkersModule`, `doAnImport` and the like."""
+    import _emulator_js  # noqa: PLC0415 (registered by the host after the memory snapshot was restored)
+
+    return getattr(_emulator_js, name)
