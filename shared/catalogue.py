@@ -58,7 +58,7 @@ _ADDRESS: Final = re.compile(
 )
 
 
-class CreatorBody(Strict, frozen=True, kw_only=True):
+class CreatorBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     """Someone whose clips sell.
 
     Attributes:
@@ -70,7 +70,7 @@ class CreatorBody(Strict, frozen=True, kw_only=True):
     page: WebAddress | None = None
 
 
-class DropBody(Strict, frozen=True, kw_only=True):
+class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     """One limited run of a SKU: how many, when, and how many for whom.
 
     Attributes:
@@ -95,14 +95,14 @@ class DropBody(Strict, frozen=True, kw_only=True):
     when_origin_away: Literal["take", "close"] = "take"
 
 
-class PriceBody(Strict, frozen=True, kw_only=True):
+class PriceBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     """What one unit costs, in one currency."""
 
     currency: CurrencyCode
     amount_minor: AmountMinor
 
 
-class OfferBody(Strict, frozen=True, kw_only=True):
+class OfferBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     """What an overlay puts before a viewer.
 
     Attributes:
@@ -123,7 +123,7 @@ class OfferBody(Strict, frozen=True, kw_only=True):
     payment: Literal["none", "at_pickup"] = "none"
 
 
-class LinkBody(Strict, frozen=True, kw_only=True):
+class LinkBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     """A page that viewers must be able to read before a tap: terms, shipping, sample policy, privacy.
 
     Attributes:
@@ -136,7 +136,7 @@ class LinkBody(Strict, frozen=True, kw_only=True):
     regions: Annotated[tuple[Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)")], ...], Meta(max_length=250)] = ()
 
 
-class ClipBody(Strict, frozen=True, kw_only=True):
+class ClipBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     """A clip, and what it shows.
 
     Attributes:
