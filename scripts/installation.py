@@ -52,7 +52,7 @@ def set_up(root: str, level: str) -> dict[str, str] | None:
     try:
         state = clone / ".cliptill"
         state.mkdir(exist_ok=True)
-        progress = Progress(state / "logs")
+        progress = Progress()
         with _only_one(state / "setup.lock", progress):
             check_node(progress)
             install_python_packages(clone, level, environment, progress)
@@ -111,11 +111,11 @@ def install_python_packages(clone: Path, level: str, environment: dict[str, str]
         if have["run"] == wanted["run"]:
             (venv / STAMP.format("run")).unlink()
         else:
-            _create_venv(venv, progress)
+            _create_venv(clone, venv, progress)
         lock = clone / "scripts" / "requirements" / LEVELS[level]
         command = [venv_python(str(clone)), "-m", "pip", "install", "--require-hashes", "--no-deps", "--no-input"]
         command += ["--only-binary=:all:", "--disable-pip-version-check", "--progress-bar=off", "-r", str(lock)]
-        progress.run("installing Python packages", command, clone, environment, "setup-python.log")
+        progress.run("installing Python packages", command, clone, environment, _log(clone, "setup-python.log"))
         (venv / STAMP.format(level)).write_text(wanted[level])
 
 
@@ -129,13 +129,19 @@ def install_node_packages(clone: Path, environment: dict[str, str], progress: Pr
     _check_room(clone)
     with _removed_on_failure(modules):
         command = ["npm", "ci", "--no-audit", "--no-fund", "--no-progress"]
-        progress.run("installing Node packages", command, clone, environment, "setup-node.log")
+        progress.run("installing Node packages", command, clone, environment, _log(clone, "setup-node.log"))
         stamp.write_text(wanted)
 
 
 def stage_bundle(clone: Path, environment: dict[str, str], progress: Progress) -> None:
     """Vendor the edge's wheels and stage the bundle; `scripts/bundle` knows itself what is still good."""
-    progress.run("staging the edge bundle", [str(clone / "scripts" / "bundle")], clone, environment, "setup-bundle.log")
+    progress.run(
+        "staging the edge bundle",
+        [str(clone / "scripts" / "bundle")],
+        clone,
+        environment,
+        _log(clone, "setup-bundle.log"),
+    )
 
 
 def python_stamp(clone: Path, level: str) -> str:
@@ -156,7 +162,7 @@ def _digest(clone: Path, *files: Path) -> str:
     return digest.hexdigest()
 
 
-def _create_venv(venv: Path, progress: Progress) -> None:
+def _create_venv(clone: Path, venv: Path, progress: Progress) -> None:
     """Put an empty environment in the place of whatever is there."""
     for module in ("venv", "ensurepip"):
         if importlib.util.find_spec(module) is None:
@@ -169,7 +175,11 @@ def _create_venv(venv: Path, progress: Progress) -> None:
     base = getattr(sys, "_base_executable", sys.executable)
     environment = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
     command = [base, "-m", "venv", str(venv)]
-    progress.run("creating the Python environment", command, venv.parent, environment, "setup-venv.log")
+    progress.run("creating the Python environment", command, clone, environment, _log(clone, "setup-venv.log"))
+
+
+def _log(clone: Path, name: str) -> Path:
+    return clone / ".cliptill" / "logs" / name
 
 
 def _check_room(clone: Path) -> None:

@@ -24,8 +24,7 @@ class SetupError(Exception):
 class Progress:
     """Run the steps of one set-up, and report on them to standard error."""
 
-    def __init__(self, logs: Path) -> None:
-        self._logs = logs
+    def __init__(self) -> None:
         self._began = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -39,7 +38,7 @@ class Progress:
         except (OSError, subprocess.SubprocessError):
             return ""
 
-    def run(self, what: str, command: Sequence[str], folder: Path, environment: dict[str, str], log: str) -> None:
+    def run(self, what: str, command: Sequence[str], folder: Path, environment: dict[str, str], log: Path) -> None:
         """Run one step to its end; its output goes to the log file, its progress to the user.
 
         Nothing is printed of a step that takes less than half a second.
@@ -47,10 +46,9 @@ class Progress:
         Raises:
             SetupError: the step failed; the message says why in one line, and where the log is.
         """
-        self._logs.mkdir(parents=True, exist_ok=True)
-        log_file = self._logs / log
+        log.parent.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
-        with log_file.open("wb") as output:
+        with log.open("wb") as output:
             # A group of its own: npm and pip start children, and all of them must end with the step.
             process = subprocess.Popen(
                 command,
@@ -67,10 +65,10 @@ class Progress:
                 _end_group(process)
                 raise
         if code != 0:
-            reason = last_words(log_file.read_text(errors="replace"))
+            reason = last_words(log.read_text(errors="replace"))
             raise SetupError(
                 f"{what} failed: {reason} - check the network, the package index settings and the disk, "
-                f"then start again (whole log: {log_file})"
+                f"then start again (whole log: {log})"
             )
         if (took := time.monotonic() - began) >= 0.5:  # noqa: PLR2004 - see above
             self.say(f"{what}: done in {took:.1f} s")

@@ -10,6 +10,7 @@ from scripts import checking
 from scripts.progress import Progress, SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
+LOGS = ROOT / ".cliptill" / "logs"
 CHROMIUM_NAMES = ("chromium", "chromium-browser")
 
 
@@ -28,13 +29,13 @@ def ensure_chromium(progress: Progress) -> None:
         ("reading the lists of Debian packages", ["update"]),
         ("installing Chromium", ["install", "--yes", "--no-install-recommends", "chromium"]),
     ):
-        progress.run(what, ["apt-get", *arguments], ROOT, environment, f"setup-apt-{arguments[0]}.log")
+        progress.run(what, ["apt-get", *arguments], ROOT, environment, LOGS / f"setup-apt-{arguments[0]}.log")
 
 
 def main(arguments: list[str]) -> int:
     """Check, then test; arguments go to pytest as they are. The exit code is 0 when all passed."""
     try:
-        ensure_chromium(Progress(ROOT / ".cliptill" / "logs"))
+        ensure_chromium(Progress())
     except SetupError as problem:
         print(f"cliptill: {problem}", file=sys.stderr)
         return 1
