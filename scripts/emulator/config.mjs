@@ -1,5 +1,6 @@
 /** The one JSON document that says what to emulate. It is checked as a whole before anything is started. */
 
+import path from "node:path";
 import { EmulatorError } from "./image.mjs";
 
 /**
@@ -12,6 +13,7 @@ import { EmulatorError } from "./image.mjs";
  * @property {string} provider_url
  * @property {string} queue
  * @property {string} bundle the folder of the staged bundle
+ * @property {string} python_modules the folder of the vendored wheels
  * @property {string} assets the folder of the static assets
  * @property {string} cache_dir
  * @property {number} control_port
@@ -80,6 +82,7 @@ export function readConfig(source) {
   }
   const nodes = document.nodes.map(node);
   if (new Set(nodes.map(({ name }) => name)).size !== nodes.length) throw refuse("two nodes have one name");
+  const bundle = text(document, "bundle");
   const control_port = document.control_port ?? 0;
   if (!isPort(control_port)) throw refuse("control_port must be 0 to 65535");
   return {
@@ -89,7 +92,11 @@ export function readConfig(source) {
     origin_url: text(document, "origin_url").replace(/\/+$/, ""),
     provider_url: text(document, "provider_url").replace(/\/+$/, ""),
     queue: text({ queue: "cliptill-events", ...document }, "queue"),
-    bundle: text(document, "bundle"),
+    bundle,
+    python_modules: text(
+      { python_modules: path.resolve(bundle, "../../python_modules"), ...document },
+      "python_modules",
+    ),
     assets: text(document, "assets"),
     cache_dir: text(document, "cache_dir"),
     control_port,

@@ -3,7 +3,8 @@
  *
  *     {"nodes": [{"name": "fra", "port": 0, "country": "DE", "colo": "FRA"}],
  *      "vars": {}, "secrets": {}, "origin_url": "http://...", "provider_url": "http://...", "queue": "cliptill-events",
- *      "bundle": "build/bundle", "assets": "build/assets", "cache_dir": "...", "control_port": 0}
+ *      "bundle": "build/bundle", "python_modules": "python_modules", "assets": "build/assets", "cache_dir": "...",
+ *      "control_port": 0}
  *
  * It prints one JSON document a line: {"boot": ...}, {"log": ...}, {"ready": true, "nodes": ..., "control": ...}, or one
  * {"error": code, ...} before it ends: with 3 for a busy port, 2 for a configuration or bundle that cannot be run, 4 when
@@ -105,8 +106,8 @@ class Edge {
   }
 
   #prepare() {
-    const { bundle, vars, secrets } = this.config;
-    return prepare({ bundle, cache: this.cache, bindings: { ...vars, ...secrets }, tell });
+    const { vars, secrets } = this.config;
+    return prepare({ folders: this.config, cache: this.cache, bindings: { ...vars, ...secrets }, tell });
   }
 
   stats() {

@@ -2,7 +2,7 @@
  * What the edge worker is made of: stock Pyodide, the host's own files, and the staged bundle as one pack.
  */
 
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -64,18 +64,19 @@ function interpreterKey() {
 }
 
 /**
- * Read the staged bundle.
+ * Read the staged bundle, and the vendored wheels that lie beside it.
  *
- * @param {string} bundle the folder that `scripts/bundle` staged
+ * @param {{ bundle: string, python_modules: string }} folders as `scripts/bundle` staged them
  * @returns {Image}
  */
-export function readImage(bundle) {
-  if (!statSync(path.join(bundle, "worker.py"), { throwIfNoEntry: false })) {
-    throw new EmulatorError("bundle_missing", `no worker.py in ${bundle}: run scripts/bundle`);
+export function readImage({ bundle, python_modules }) {
+  for (const needed of [path.join(bundle, "worker.py"), python_modules]) {
+    if (!existsSync(needed)) throw new EmulatorError("bundle_missing", `there is no ${needed}: run scripts/bundle`);
   }
   /** @type {Files} */
   const files = new Map();
   collect(bundle, BUNDLE_ROOT, files);
+  collect(python_modules, `${BUNDLE_ROOT}/python_modules`, files);
   collect(runtimeFile("python"), SITE_PACKAGES, files);
   const names = [...files.keys()].sort();
   const contents = (/** @type {string[]} */ chosen) =>

@@ -129,11 +129,11 @@ function run(program, parameters) {
 /**
  * Read the bundle and get what it boots from, from the cache or anew.
  *
- * @param {{ bundle: string, cache: import("./cache.mjs").Cache, bindings: Record<string, unknown>, tell: (fact: Record<string, unknown>) => void }} options
+ * @param {{ folders: { bundle: string, python_modules: string }, cache: import("./cache.mjs").Cache, bindings: Record<string, unknown>, tell: (fact: Record<string, unknown>) => void }} options
  * @returns {Promise<Prepared>}
  */
-export async function prepare({ bundle, cache, bindings, tell }) {
-  const image = readImage(bundle);
+export async function prepare({ folders, cache, bindings, tell }) {
+  const image = readImage(folders);
   const [generated, kept] = await Promise.all([
     keptModules(image, cache, bindings, tell),
     keptSnapshot(image, cache, tell),

@@ -5,6 +5,8 @@ request, called with the SDK's `Request`; the answer may be the SDK's `Response`
 either.
 """
 
+# ruff: noqa: ANN401 - what crosses from JavaScript has no types here
+
 import asyncio
 import importlib
 import importlib.abc
@@ -43,7 +45,7 @@ class CompiledPackageBlock(importlib.abc.MetaPathFinder):
     def __init__(self, packages: "Iterable[str]") -> None:
         self.packages = frozenset(packages)
 
-    def find_spec(self, fullname: str, path: "Sequence[str] | None", target: ModuleType | None = None) -> None:
+    def find_spec(self, fullname: str, _path: "Sequence[str] | None", _target: ModuleType | None = None) -> None:
         """Raise for a blocked package, leave the rest to the other finders."""
         if fullname.partition(".")[0] in self.packages:
             raise NotInSnapshotError(fullname)
@@ -69,7 +71,7 @@ def wanted_modules(main: str) -> list[str]:
 
 
 def compile_rest(names: "Iterable[str]") -> None:
-    """Compile the modules that only a restored interpreter can import, keeping the code in memory under its file name."""
+    """Compile the modules that only a restored interpreter can import, and keep the code under its file name."""
     for name in names:
         if name in sys.modules:
             continue
@@ -144,6 +146,7 @@ def start(main: str, env: Any, schedule: Any) -> "Callable[[Any, Any], Any]":
     entry = module.Default
     bindings = _EnvWrapper(env)
     loop = asyncio.get_running_loop()
+    new_task: Any = asyncio.Task  # `eager_start` is newer than the oldest Python that is type-checked
 
     async def settled(answer: "Awaitable[Any]") -> Any:
         response = await answer
@@ -156,7 +159,7 @@ def start(main: str, env: Any, schedule: Any) -> "Callable[[Any, Any], Any]":
         if isinstance(answer, Response):
             return answer.js_object
         # Runs at once; most requests never wait, and then no event loop is needed.
-        task = asyncio.Task(settled(answer), loop=loop, eager_start=True)
+        task = new_task(settled(answer), loop=loop, eager_start=True)
         return task.result() if task.done() else task
 
     return call

@@ -3,6 +3,7 @@
 `patchWaitUntil` has nothing to do here: the host hands each entry point a context that already takes coroutines.
 """
 
+import importlib
 from typing import Any
 
 
@@ -12,6 +13,5 @@ def patchWaitUntil(ctx: Any) -> None:  # noqa: N802, ANN401 (the runtime's name;
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (objects of the runtime)
     """Give what the host registered: `cloudflareWorkersModule`, `doAnImport` and the like."""
-    import _emulator_js  # noqa: PLC0415 (registered by the host after the memory snapshot was restored)
-
-    return getattr(_emulator_js, name)
+    # Registered after the memory snapshot was restored, so not there yet when this module is imported.
+    return getattr(importlib.import_module("_emulator_js"), name)
