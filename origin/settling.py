@@ -13,8 +13,8 @@ from origin.settlements_store import Known, NewDecision, lock_and_read, write_de
 from shared.claims import Claim, fingerprint_claim
 from shared.problems import Code
 from shared.receipts import encode_receipt, write_receipt
-from shared.settlement import Decision as Verdict
 from shared.settlement import Conflicting, DropStock, Presented, Refused, Repeated, Settled, Source, settle_batch
+from shared.settlement import Decision as Verdict
 
 
 class Conflict(NamedTuple):
