@@ -95,6 +95,15 @@ class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     when_origin_away: Literal["take", "close"] = "take"
 
 
+class DropView(DropBody, frozen=True, kw_only=True):
+    """A drop with its stock: `free + held + settled = total`, and the version that counts its changes."""
+
+    free: Units
+    held: Units
+    settled: Units
+    stock_version: int
+
+
 class PriceBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     """What one unit costs, in one currency."""
 
