@@ -25,7 +25,9 @@ from scripts.vendoring import STAMP, BundleError, replace, vendor
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("edge", "shared")
 MAIN_MODULE = "from edge.worker import Default as Default\n"
+# What a page loads, and what that fetches once the overlay is drawn: two files, so that claims never delay overlays.
 COMPONENT = "edge/component/cliptill-overlay.js"
+COMPONENT_CLAIMS = "edge/component/cliptill-claims.js"
 BUNDLE_GZIP_MOST = 1536 * 1024
 COMPONENT_GZIP_MOST = 6 * 1024
 # Any page may load the component, and each browser asks for it again after five minutes, in the background.
@@ -103,16 +105,19 @@ def stage_worker(root: Path, bundle: Path) -> None:
 
 
 def stage_assets(root: Path, assets: Path) -> None:
-    """Write the static files: the component as one minified module, and the headers that they are served with."""
+    """Write the static files: the component as two minified modules, and the headers that they are served with."""
     assets.mkdir()
     (assets / "_headers").write_text(HEADERS)
-    entry, tool = root / COMPONENT, root / "node_modules" / ".bin" / "esbuild"
-    if not entry.is_file():
-        raise BundleError(f"{entry} is missing: is the clone whole?")
+    entries, tool = [root / COMPONENT, root / COMPONENT_CLAIMS], root / "node_modules" / ".bin" / "esbuild"
+    for entry in entries:
+        if not entry.is_file():
+            raise BundleError(f"{entry} is missing: is the clone whole?")
     if not tool.exists():
         raise BundleError(f"{tool} is missing: run npm ci")
     options = ["--bundle", "--minify", "--format=esm", "--target=es2022", "--charset=utf8", "--log-level=warning"]
-    command = [str(tool), str(entry), *options, f"--outfile={assets / entry.name}"]
+    # The second module imports what it shares with the first one from it, when it runs.
+    options += [f"--external:./{Path(COMPONENT).name}", f"--outdir={assets}"]
+    command = [str(tool), *map(str, entries), *options]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.stderr.write(done.stderr)

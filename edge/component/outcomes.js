@@ -1,0 +1,86 @@
+/** What became of a viewer's taps, in words: beside the offer, and in the list of all claims. */
+
+import { list, make, put, say } from "./cliptill-overlay.js";
+import { kept } from "./store.js";
+import { claims } from "./wallet.js";
+
+/** @typedef {import("./types.js").Saved} Saved */
+/** @typedef {import("./types.js").View} View */
+
+/** For claims that are shown without an overlay, and for edges that have no words for a code. @type {Record<string, string>} */
+const ENGLISH = {
+  your_claims: "Your claims",
+  not_kept: "This browser keeps nothing: your claim lasts until you close this page.",
+  claiming: "One moment…",
+  settling: "You have it. We are confirming it…",
+  retrying: "You have it. Still trying to confirm it…",
+  offline: "You are offline. We keep your claim and go on by ourselves.",
+  settled: "It is yours.",
+  number: "No. {n}",
+  pay_at_pickup: "Pay {price} when you pick it up.",
+  failed: "That did not work.",
+  not_admitted_yet: "Many people tapped at once. Please try again.",
+  sold_out: "Sold out. You were not charged.",
+  cap_reached: "You already have as many as one person may have.",
+  drop_not_open: "It has not opened yet.",
+  drop_closed: "It has closed.",
+  claim_expired: "This took too long. You were not charged; please tap again.",
+  price_changed: "The price has changed. Have a look, and tap again.",
+  no_key: "Claims need a secure page (https).",
+};
+
+/**
+ * @param {View | undefined} view
+ * @param {string} key
+ * @param {unknown} [value]
+ */
+const tell = (view, key, value) => {
+  const english = !view || view.locale.startsWith("en");
+  return say(view, key, value, (english && ENGLISH[key]) || say(view, "failed", "", ENGLISH.failed));
+};
+
+/**
+ * @param {View | undefined} view
+ * @param {Saved} saved
+ * @returns {string}
+ */
+export const outcome = (view, { state, code, settled, price }) => {
+  if (settled) {
+    const numbers = settled.run_numbers.map((number) => tell(view, "number", number));
+    const due = settled.payment === "at_pickup" ? tell(view, "pay_at_pickup", price.text) : price.text;
+    return [tell(view, "settled"), ...numbers, due].join(" · ");
+  }
+  if (state === "refused") return tell(view, `${code}`);
+  if (code && !navigator.onLine) return tell(view, "offline");
+  if (state === "tapped") return tell(view, code ?? "claiming");
+  return tell(view, code ?? "settling");
+};
+
+/**
+ * Build the list of all claims, which is there even when no overlay is.
+ *
+ * @param {HTMLElement} place
+ * @returns {(view: View | undefined) => void} draws it
+ */
+export const buildShelf = (place) => {
+  const summary = make("summary");
+  const items = make("ul");
+  const note = make("p");
+  /** @type {Map<string, import("./dom.js").Row<Saved>>} */
+  const rows = new Map();
+  /** @type {View | undefined} */
+  let shown;
+  place.append(make("details", {}, summary, items, note));
+  return (view) => {
+    const all = claims();
+    const create = () => {
+      const node = make("li");
+      return { node, render: (/** @type {Saved} */ saved) => put(node, `${saved.title}: ${outcome(shown, saved)}`) };
+    };
+    shown = view;
+    place.hidden = !all.length;
+    put(summary, `${tell(view, "your_claims")} (${all.length})`);
+    put(note, kept() ? "" : tell(view, "not_kept"));
+    list(items, rows, all, ({ id }) => id, create);
+  };
+};
