@@ -229,4 +229,6 @@ def create_app() -> ASGIApp:
         for listed in operations.OPERATIONS
     ]
     exception_handlers: dict[Any, Any] = {HTTPException: _answer_http_exception, Exception: _answer_error}
-    return Preflight(Starlette(routes=routes, exception_handlers=exception_handlers))
+    app = Starlette(routes=routes, exception_handlers=exception_handlers)
+    app.router.redirect_slashes = False  # an address is as documented, or not found
+    return Preflight(app)

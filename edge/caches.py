@@ -91,7 +91,12 @@ async def _read_stock(services: Services, drops: tuple[str, ...]) -> None:
     now_ms = services.now_ms()
     told = {snapshot.drop: snapshot for snapshot in snapshots.drops}
     for drop in drops:
-        stock[drop] = Entry(_newest(stock.get(drop), told.get(drop), now_ms), now_ms)
+        newest = _newest(stock.get(drop), told.get(drop), now_ms)
+        if newest is None and drop in told:
+            # There is such a drop, but what is told of it is not believed: as if it had not been read.
+            stock[drop] = Entry(None, NEVER_MS, now_ms + LEASE_MS)
+        else:
+            stock[drop] = Entry(newest, now_ms)
 
 
 def _newest(entry: Entry[StockSnapshot | None] | None, told: StockSnapshot | None, now_ms: int) -> StockSnapshot | None:

@@ -84,7 +84,7 @@ def _draw(snapshot: StockSnapshot, bucket: Bucket | None, now_ms: int) -> Admitt
     rate = snapshot.admit_per_s
     if rate is None:
         return Admitted(bucket=None, stock_version=snapshot.version)
-    full = max(_MILLI, rate * _MILLI)
+    full = rate * _MILLI
     milli = full if bucket is None else min(full, bucket.milli + max(0, now_ms - bucket.at_ms) * rate)
     if milli < _MILLI:
         return NotAdmitted(

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from shared.money import MINOR_DIGITS
 from shared.structs import (
     AmountMinor,
     CurrencyCode,
@@ -121,7 +122,7 @@ class Manifest(Wire, frozen=True, kw_only=True):
 class ManifestFault(Wire, frozen=True, kw_only=True):
     """Why a document is not a manifest that this code can use."""
 
-    reason: Literal["not_json", "other_schema", "not_a_manifest", "other_clip"]
+    reason: Literal["not_json", "other_schema", "not_a_manifest", "unknown_currency", "other_clip"]
 
 
 class _Versioned(Wire, frozen=True, kw_only=True):
@@ -152,8 +153,11 @@ def read_manifest(raw: bytes | str, clip: str) -> Manifest | ManifestFault:
         manifest = _DECODER.decode(raw)
     except msgspec.ValidationError:
         return ManifestFault(reason="not_a_manifest")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ManifestFault(reason="not_json")
+    if any(price.currency not in MINOR_DIGITS for offer in manifest.offers for price in offer.prices):
+        # Nobody here knows how many digits it has, so the price could be told wrong by orders of magnitude.
+        return ManifestFault(reason="unknown_currency")
     return manifest if manifest.clip == clip else ManifestFault(reason="other_clip")
 
 

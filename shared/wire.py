@@ -14,7 +14,8 @@ from shared.problems import Code, Problem
 
 T = TypeVar("T")
 
-_AT_PATH: Final = re.compile(r" - at `(\$[^`]*)`$")
+# Only names of ours: a client may name a field so that msgspec's message about it seems to have a path.
+_AT_PATH: Final = re.compile(r" - at `(\$[A-Za-z0-9_.\[\]]*)`$")
 _UNKNOWN_FIELD: Final = "Object contains unknown field"
 
 
@@ -55,6 +56,9 @@ def decode_body(raw: bytes, decoder: "msgspec.json.Decoder[T]", max_bytes: int) 
         json.loads(raw, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
     except _DuplicateKeyError:
         return Problem(code=Code.DUPLICATE_KEY)
+    except (ValueError, RecursionError):
+        # What msgspec skips (fields that a type allows but does not know) it does not look at as closely.
+        return Problem(code=Code.MALFORMED_JSON)
     return value
 
 
