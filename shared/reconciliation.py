@@ -12,15 +12,14 @@ Rules:
    in the report for ever: an alarm that nobody can clear teaches people to ignore alarms.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
-from shared.standings import ClaimCounts, ClaimFact, count_claims
+from shared.standings import ALARM_MS, ClaimCounts
 from shared.stock import LATE_MS, bound_over_issue, set_admission_rate
 from shared.structs import Wire
 
 GAP_GRACE_MS: Final = 15 * 60_000
-ALARM_MS: Final = 24 * 3_600_000
 CLOCK_AHEAD_MS: Final = 5_000  # as far as `shared.claims` and `shared.stock` let two clocks differ
 SHOWN_GAPS: Final = 50
 
@@ -46,6 +45,7 @@ class DropFact(Wire, frozen=True, kw_only=True):
         recent_unreported: those of them within `ALARM_MS`.
         sold_out_at_ms: when the last free unit went; None while there is one.
         units_before: units settled within `LATE_MS` before that.
+        nodes: edge nodes that the admission rate was shared among then.
     """
 
     drop: str
@@ -58,6 +58,7 @@ class DropFact(Wire, frozen=True, kw_only=True):
     recent_unreported: int = 0
     sold_out_at_ms: int | None = None
     units_before: int = 0
+    nodes: int = 1
 
 
 class GapFact(Wire, frozen=True, kw_only=True):
@@ -104,7 +105,6 @@ class Facts(Wire, frozen=True, kw_only=True):
     gaps: tuple[GapFact, ...]
     intake: IntakeFact
     rejections: tuple[RejectionFact, ...]
-    edge_nodes: int
 
 
 class DropReport(Wire, frozen=True, kw_only=True):
@@ -178,28 +178,22 @@ class Report(Wire, frozen=True, kw_only=True):
     rejections: tuple[RejectionFact, ...]
 
 
-def reconcile(facts: Facts, claims: Iterable[ClaimFact], now_ms: int) -> Report:
+def reconcile(facts: Facts, counts: Mapping[str, ClaimCounts], now_ms: int) -> Report:
     """Compare everything.
 
     Args:
         facts: of drops, nodes and rejections.
-        claims: sorted by (drop, claim id); the same claim may come several times.
+        counts: of the claims, by drop (`shared.standings.ClaimFold`), placed at the same instant.
         now_ms: the origin's clock.
-
-    Raises:
-        UnsortedError: when the claims are not sorted.
     """
-    counts = count_claims(claims, {drop.drop: drop.sold_out_at_ms for drop in facts.drops}, now_ms)
     known = {drop.drop: drop for drop in facts.drops}
     # A claim may be reported for a drop that is not (or no longer) stored: it is shown, with nothing to compare with.
     for name in counts:
         known.setdefault(name, DropFact(drop=name, total=0, free=0, held=0, settled=0, settled_units=0))
-    drops = tuple(
-        _report_drop(known[name], counts.get(name, ClaimCounts()), facts.edge_nodes) for name in sorted(known)
-    )
+    drops = tuple(_report_drop(known[name], counts.get(name, ClaimCounts())) for name in sorted(known))
     lost = [gap for gap in facts.gaps if _is_lost(gap, now_ms)]
     return Report(
-        findings=tuple(_find(facts, drops, lost, now_ms)),
+        findings=tuple(_find(facts, counts, drops, lost, now_ms)),
         drops=drops,
         intake=facts.intake,
         missing_batches=sum(map(_length, facts.gaps)),
@@ -209,7 +203,7 @@ def reconcile(facts: Facts, claims: Iterable[ClaimFact], now_ms: int) -> Report:
     )
 
 
-def _report_drop(drop: DropFact, counts: ClaimCounts, edge_nodes: int) -> DropReport:
+def _report_drop(drop: DropFact, counts: ClaimCounts) -> DropReport:
     standings = counts.standings
     return DropReport(
         drop=drop.drop,
@@ -228,23 +222,31 @@ def _report_drop(drop: DropFact, counts: ClaimCounts, edge_nodes: int) -> DropRe
         repaired=counts.repaired,
         unreported=drop.unreported,
         over_issued=counts.over_issued,
-        over_issue_bound=_bound(drop, edge_nodes),
+        over_issue_bound=_bound(drop),
         blind=counts.blind,
     )
 
 
-def _bound(drop: DropFact, edge_nodes: int) -> int | None:
+def _bound(drop: DropFact) -> int | None:
     """Return the published bound: no believable snapshot showed more than went in the `LATE_MS` before the end."""
     if drop.sold_out_at_ms is None:
         return 0
-    rate = set_admission_rate(drop.units_before, edge_nodes)
-    return None if rate is None else bound_over_issue(rate, edge_nodes, LATE_MS)
+    rate = set_admission_rate(drop.units_before, drop.nodes)
+    return None if rate is None else bound_over_issue(rate, drop.nodes, LATE_MS)
 
 
-def _find(facts: Facts, drops: Sequence[DropReport], lost: Sequence[GapFact], now_ms: int) -> Iterator[Finding]:
+def _find(
+    facts: Facts,
+    counts: Mapping[str, ClaimCounts],
+    drops: Sequence[DropReport],
+    lost: Sequence[GapFact],
+    now_ms: int,
+) -> Iterator[Finding]:
     stored = {drop.drop: drop for drop in facts.drops}
     for drop in drops:
-        yield from _find_in_drop(drop, stored.get(drop.drop), now_ms)
+        counted = counts.get(drop.drop)
+        unverified = counted.unverified_lately if counted else 0
+        yield from _find_in_drop(drop, stored.get(drop.drop), unverified, now_ms)
     recent = sum(_length(gap) for gap in lost if _is_recent(gap, now_ms))
     if recent:
         yield Finding(code="events_lost", subject="batches", count=recent)
@@ -257,14 +259,14 @@ def _find(facts: Facts, drops: Sequence[DropReport], lost: Sequence[GapFact], no
         yield Finding(code="clock_ahead", subject="milliseconds", count=facts.intake.ahead_ms)
 
 
-def _find_in_drop(drop: DropReport, fact: DropFact | None, now_ms: int) -> Iterator[Finding]:
+def _find_in_drop(drop: DropReport, fact: DropFact | None, unverified: int, now_ms: int) -> Iterator[Finding]:
     if not drop.adds_up:
         units = abs(drop.total - drop.free - drop.held - drop.settled_units)
         yield Finding(code="stock_does_not_add_up", subject=drop.drop, count=units)
     counted: tuple[tuple[FindingCode, int], ...] = (
         ("over_issue", _excess(drop, fact, now_ms)),
         ("free_claims_not_settled", drop.due),
-        ("claims_not_verified", drop.unverified),
+        ("claims_not_verified", unverified),
         ("settled_but_not_reported", 0 if fact is None else fact.recent_unreported),
     )
     for code, count in counted:

@@ -8,12 +8,14 @@ Rules:
 3. Claims come sorted and are folded as they come: memory does not grow with their number.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from shared.errors import CliptillError
 from shared.stock import LATE_MS
 from shared.structs import Wire
+
+ALARM_MS: Final = 24 * 3_600_000  # for how long what is over is still news
 
 Standing = Literal["settled", "refused", "outstanding", "lapsed", "due", "unverified"]
 STANDINGS: Final[tuple[Standing, ...]] = ("settled", "refused", "outstanding", "lapsed", "due", "unverified")
@@ -43,7 +45,7 @@ class ClaimFact(Wire, frozen=True, kw_only=True):
 
 
 class UnsortedError(CliptillError):
-    """The caller broke the contract: claims did not come sorted."""
+    """A bug of the caller: claims did not come sorted."""
 
 
 def merge_claims(one: ClaimFact, other: ClaimFact) -> ClaimFact:
@@ -80,13 +82,16 @@ class ClaimCounts:
     def __init__(self) -> None:
         """Start at nothing."""
         self.standings: dict[Standing, int] = dict.fromkeys(STANDINGS, 0)
+        self.unverified_lately = 0
         self.repaired = 0
         self.over_issued = 0
         self.blind = 0
 
     def add(self, claim: ClaimFact, sold_out_at_ms: int | None, now_ms: int) -> None:
         """Count one more claim."""
-        self.standings[place_claim(claim, now_ms)] += 1
+        standing = place_claim(claim, now_ms)
+        self.standings[standing] += 1
+        self.unverified_lately += standing == "unverified" and now_ms - claim.issued_at_ms <= ALARM_MS
         self.repaired += claim.repaired
         if sold_out_at_ms is None or claim.issued_at_ms <= sold_out_at_ms or claim.decision == "settled":
             return
@@ -96,38 +101,46 @@ class ClaimCounts:
             self.blind += 1
 
 
-def count_claims(
-    claims: Iterable[ClaimFact], sold_out_at_ms: Mapping[str, int | None], now_ms: int
-) -> dict[str, ClaimCounts]:
-    """Count claims by drop.
+class ClaimFold:
+    """Counts claims by drop, as they come: sorted by (drop, claim id), the same claim possibly several times."""
 
-    Args:
-        claims: sorted by (drop, claim id); the same claim may come several times.
-        sold_out_at_ms: by drop: when the last free unit went; None while there is one.
-        now_ms: the origin's clock.
+    def __init__(self, sold_out_at_ms: Mapping[str, int | None], now_ms: int) -> None:
+        """Start at nothing.
 
-    Raises:
-        UnsortedError: when the claims are not sorted.
-    """
-    counts: dict[str, ClaimCounts] = {}
-    for claim in _merge_sorted(claims):
-        counts.setdefault(claim.drop, ClaimCounts()).add(claim, sold_out_at_ms.get(claim.drop), now_ms)
-    return counts
+        Args:
+            sold_out_at_ms: by drop: when the last free unit went; None while there is one.
+            now_ms: the instant that claims are placed at.
+        """
+        self._sold_out_at_ms = sold_out_at_ms
+        self._now_ms = now_ms
+        self._counts: dict[str, ClaimCounts] = {}
+        self._pending: ClaimFact | None = None
 
+    def feed(self, claims: Iterable[ClaimFact]) -> None:
+        """Count some more.
 
-def _merge_sorted(claims: Iterable[ClaimFact]) -> Iterator[ClaimFact]:
-    pending: ClaimFact | None = None
-    for claim in claims:
-        if pending is None:
-            pending = claim
-            continue
-        before, here = (pending.drop, pending.claim_id), (claim.drop, claim.claim_id)
-        if here < before:
-            raise UnsortedError(f"claims are not sorted: {here} after {before}")
-        if here == before:
-            pending = merge_claims(pending, claim)
-        else:
-            yield pending
-            pending = claim
-    if pending is not None:
-        yield pending
+        Raises:
+            UnsortedError: when one belongs before an earlier one.
+        """
+        for claim in claims:
+            pending = self._pending
+            if pending is None:
+                self._pending = claim
+            elif (claim.drop, claim.claim_id) == (pending.drop, pending.claim_id):
+                self._pending = merge_claims(pending, claim)
+            elif (claim.drop, claim.claim_id) < (pending.drop, pending.claim_id):
+                raise UnsortedError(f"claim {claim.claim_id} of {claim.drop} comes too late")
+            else:
+                self._count(pending)
+                self._pending = claim
+
+    def finish(self) -> dict[str, ClaimCounts]:
+        """Return the counts of all drops that have claims."""
+        if self._pending is not None:
+            self._count(self._pending)
+            self._pending = None
+        return self._counts
+
+    def _count(self, claim: ClaimFact) -> None:
+        counts = self._counts.setdefault(claim.drop, ClaimCounts())
+        counts.add(claim, self._sold_out_at_ms.get(claim.drop), self._now_ms)
