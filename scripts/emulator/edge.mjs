@@ -23,6 +23,8 @@ import { prepare } from "./prepare.mjs";
 const EXIT_REFUSED = 2;
 const EXIT_PORT_BUSY = 3;
 const EXIT_DIED = 4;
+/** @type {NodeJS.Signals[]} */
+const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"];
 
 /** @param {Record<string, unknown>} fact */
 const tell = (fact) => process.stdout.write(`${JSON.stringify(fact)}\n`);
@@ -126,6 +128,18 @@ class Edge {
 }
 
 /**
+ * Do something when the pipe on the standard input closes. A terminal or /dev/null says nothing about a parent.
+ *
+ * @param {() => void} then
+ */
+function whenParentIsGone(then) {
+  const input = fstatSync(process.stdin.fd);
+  if (!input.isFIFO() && !input.isSocket()) return;
+  if (process.stdin.readableEnded) then();
+  else process.stdin.on("end", then).resume();
+}
+
+/**
  * End everything, once, whatever asks for it.
  *
  * @param {Edge} edge
@@ -140,9 +154,10 @@ function endWith(edge, closeControl) {
     await edge.stop();
     process.exit(0);
   };
-  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, end);
-  const input = fstatSync(process.stdin.fd);
-  if (input.isFIFO() || input.isSocket()) process.stdin.on("end", end).on("close", end).resume();
+  // Miniflare has listeners of its own by now, which would end with another code.
+  for (const signal of SIGNALS) process.removeAllListeners(signal).on(signal, end);
+  process.stdin.removeAllListeners("end");
+  whenParentIsGone(end);
 }
 
 async function main() {
@@ -150,11 +165,10 @@ async function main() {
   const config = readConfig(file ? readFileSync(file, "utf8") : await firstLine());
   for (const { port } of [...config.nodes, { port: config.control_port }]) await ensureFree(port);
   const edge = new Edge(config);
-  /** @type {Awaited<ReturnType<typeof serveControl>> | undefined} */
-  let control;
-  endWith(edge, () => control?.close());
+  whenParentIsGone(() => process.exit(0));
   await edge.start();
-  control = await serveControl(config.control_port, edge);
+  const control = await serveControl(config.control_port, edge);
+  endWith(edge, control.close);
   tell({ ready: true, nodes: edge.nodes.map(({ name, url }) => ({ name, url })), control: control.url });
 }
 
@@ -162,6 +176,8 @@ try {
   await main();
 } catch (error) {
   const { code, message } = /** @type {EmulatorError} */ (error);
+  if (code === "ERR_ADDRESS_IN_USE" || code === "EADDRINUSE")
+    fail(EXIT_PORT_BUSY, { error: "port_busy", detail: message });
   if (!(error instanceof EmulatorError)) throw error;
   fail(EXIT_REFUSED, { error: code, detail: message });
 }

@@ -14,6 +14,7 @@ const HOST = "127.0.0.1";
 /** Files that configure the assets instead of being one. */
 const NOT_SERVED = new Set(["_headers", "_redirects"]);
 const BOOT_HEADER = "emulator";
+const ENTRYPOINT = "network";
 
 /**
  * @typedef {import("./config.mjs").Config} Config
@@ -79,7 +80,7 @@ export class EdgeNode {
     else this.#miniflare = new Miniflare(this.#options(prepared));
     await this.#miniflare.ready;
     this.#expectedToEnd = false;
-    this.url = (await this.#miniflare.unsafeGetDirectURL("front", "front")).origin;
+    this.url = (await this.#miniflare.unsafeGetDirectURL("edge", ENTRYPOINT)).origin;
     const runtime_ms = Math.round(performance.now() - started);
     this.boot = { node: this.name, runtime_ms, ...(await this.#warm()) };
     this.tell({ boot: this.boot });
@@ -109,17 +110,7 @@ export class EdgeNode {
    * @returns {import("miniflare").MiniflareOptions}
    */
   #options(prepared) {
-    const { config, node } = this;
-    const front = {
-      name: "front",
-      compatibilityDate: COMPATIBILITY_DATE,
-      modules: script("front.mjs"),
-      bindings: { ORIGIN_URL: config.origin_url, PLACE: placeOf(node), ASSET_PATHS: assetPaths(config.assets) },
-      serviceBindings: { EDGE: "edge" },
-      assets: { directory: config.assets, binding: "ASSETS" },
-      unsafeDirectSockets: [{ host: HOST, port: node.port, entrypoint: "front" }],
-      stripCfConnectingIp: false,
-    };
+    const { config } = this;
     const consumer = {
       name: "consumer",
       compatibilityDate: COMPATIBILITY_DATE,
@@ -133,24 +124,28 @@ export class EdgeNode {
       port: 0,
       cf: false,
       handleRuntimeStdio: this.#listen.bind(this),
-      workers: [front, this.#edgeWorker(prepared), consumer],
+      workers: [this.#edgeWorker(prepared), consumer],
     };
   }
 
   /** @param {Prepared} prepared */
   #edgeWorker(prepared) {
-    const { vars, secrets, queue } = this.config;
+    const { vars, secrets, queue, assets, origin_url } = this.config;
     const { snapshot } = prepared;
+    const EMULATOR = {
+      origin_url,
+      place: placeOf(this.node),
+      asset_paths: assetPaths(assets),
+      boot_token: this.#bootToken,
+      snapshot_name: snapshot && path.basename(snapshot),
+    };
     return {
       name: "edge",
       compatibilityDate: COMPATIBILITY_DATE,
       modules: edgeModules(prepared),
-      bindings: {
-        ...vars,
-        ...secrets,
-        BOOT_TOKEN: this.#bootToken,
-        ...(snapshot && { SNAPSHOT_NAME: path.basename(snapshot) }),
-      },
+      bindings: { ...vars, ...secrets, EMULATOR },
+      assets: { directory: assets, binding: "ASSETS" },
+      unsafeDirectSockets: [{ host: HOST, port: this.node.port, entrypoint: ENTRYPOINT }],
       kvNamespaces: { MANIFESTS: `manifests-${this.name}` },
       queueProducers: { EVENTS: queue },
       ...(snapshot && { serviceBindings: { SNAPSHOT: { disk: { path: path.dirname(snapshot), writable: false } } } }),

@@ -23,7 +23,7 @@ const SNAPSHOT_TIMEOUT_MS = 60_000;
  * @typedef {{ image: Image, generated: Files, snapshot: string | undefined, snapshotProblem: string | undefined }} Prepared
  */
 
-const OWN_MODULES = ["host.mjs", "boot.mjs", "codegen.mjs", "unpack.mjs"];
+const OWN_MODULES = ["host.mjs", "boot.mjs", "codegen.mjs", "front.mjs", "unpack.mjs"];
 /** @type {[Module["type"], string][]} */
 const STOCK_MODULES = [
   ["ESModule", "pyodide.mjs"],
@@ -80,7 +80,7 @@ async function record(image, bindings) {
     compatibilityDate: COMPATIBILITY_DATE,
     unsafeEvalBinding: "UNSAFE_EVAL",
     modules: edgeModules({ image, generated: new Map() }),
-    bindings: { ...bindings, BOOT_TOKEN: "record" },
+    bindings: { ...bindings, EMULATOR: { boot_token: "record" } },
   });
   try {
     const response = await miniflare.dispatchFetch("http://edge/", { headers: { emulator: "record" } });
@@ -114,6 +114,8 @@ async function makeSnapshot(image) {
  */
 function run(program, parameters) {
   const child = spawn(program, parameters, { stdio: ["ignore", "ignore", "pipe"], timeout: SNAPSHOT_TIMEOUT_MS });
+  const end = () => child.kill("SIGKILL");
+  process.once("exit", end);
   let said = "";
   child.stderr.setEncoding("utf8").on("data", (text) => {
     said = (said + text).slice(-4000);

@@ -1,8 +1,13 @@
 /**
- * The edge worker: answers each request with the bundle's `Default` entry point, run by CPython in this isolate.
+ * The edge worker: answers each request with the bundle's `Default` entry point, run by CPython in this isolate, unless
+ * the network in front of it answers already.
  */
 
 import { boot, recorded } from "./boot.mjs";
+import { serveFront } from "./front.mjs";
+
+/** A request that carries it, with this start's token, is answered with how the boot went. */
+const BOOT_HEADER = "emulator";
 
 /** @typedef {{ waitUntil: (work: any) => void, passThroughOnException: () => void, props: unknown }} EntryContext */
 
@@ -85,7 +90,7 @@ function answer(request, ctx) {
  */
 async function readSnapshot(env) {
   if (!env.SNAPSHOT || booting) return undefined;
-  const response = await env.SNAPSHOT.fetch(`http://snapshot/${env.SNAPSHOT_NAME}`);
+  const response = await env.SNAPSHOT.fetch(`http://snapshot/${env.EMULATOR.snapshot_name}`);
   if (!response.ok) throw new Error(`the memory snapshot is gone: status ${response.status}`);
   return response.arrayBuffer();
 }
@@ -98,7 +103,7 @@ async function readSnapshot(env) {
  * @param {any} ctx
  */
 async function firstAnswer(request, env, ctx) {
-  const asked = env.BOOT_TOKEN && request.headers.get("emulator") === env.BOOT_TOKEN;
+  const asked = request.headers.get(BOOT_HEADER) === env.EMULATOR.boot_token;
   try {
     const snapshot = await readSnapshot(env);
     booting ??= boot(env, snapshot);
@@ -114,13 +119,23 @@ async function firstAnswer(request, env, ctx) {
   }
 }
 
-export default {
+/**
+ * @param {Request} request
+ * @param {any} env
+ * @param {ExecutionContext} ctx
+ */
+function python(request, env, ctx) {
+  return call && !request.headers.has(BOOT_HEADER) ? answer(request, ctx) : firstAnswer(request, env, ctx);
+}
+
+/** What the node's own port leads to. */
+export const network = {
   /**
    * @param {Request} request
    * @param {any} env
-   * @param {any} ctx
+   * @param {ExecutionContext} ctx
    */
-  fetch(request, env, ctx) {
-    return call && !request.headers.has("emulator") ? answer(request, ctx) : firstAnswer(request, env, ctx);
-  },
+  fetch: (request, env, ctx) => serveFront(request, env, ctx, python),
 };
+
+export default { fetch: python };
