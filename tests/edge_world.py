@@ -15,6 +15,7 @@ from edge.isolate import Isolate
 from edge.ports import Place, Services
 from shared.errors import ServiceAwayError
 from shared.events import EventBatch
+from shared.keys import ClaimKey
 from shared.stock import StockSnapshot, StockSnapshots
 from tests import samples
 from tests.contract.edge_driver import Body, Received, decode_batches
@@ -80,6 +81,8 @@ class MemoryEvents:
 
 class MemoryWorld:
     """The world around one isolate. Its clock is the machine's, plus what was waited for."""
+
+    claim_keys: tuple[ClaimKey, ...]
 
     def __init__(self, *, public_url: str = "", start_ms: int | None = None) -> None:
         self.issuer = samples.ISSUER
