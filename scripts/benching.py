@@ -1,0 +1,47 @@
+"""Benchmarks from one command: `scripts/bench [edge] [settle] [--json]`; without a name, all of them."""
+
+import argparse
+import os
+import platform
+import sys
+from typing import Any, Final
+
+import msgspec
+
+from scripts.benchmarks import settle
+from scripts.benchmarks.figures import Figure
+
+SUITES: Final = {"settle": settle.measure}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the chosen suites, and print their figures as text or as one JSON document."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("suite", nargs="*", choices=[*SUITES, []], help="what to measure (all)")
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    options = parser.parse_args(arguments)
+    report: dict[str, Any] = {"machine": {"processors": os.cpu_count(), "python": platform.python_version()}}
+    for name in options.suite or SUITES:
+        report[name] = SUITES[name]()
+    if options.json:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+    else:
+        _print_text(report)
+    return 0
+
+
+def _print_text(report: dict[str, Any], indent: str = "") -> None:
+    for name, value in report.items():
+        if isinstance(value, dict):
+            sys.stdout.write(f"{indent}{name}\n")
+            _print_text(value, indent + "  ")
+        elif isinstance(value, Figure):
+            noise = "  (noisy)" if value.noisy else ""
+            spread = f"{value.least:,} to {value.most:,}"
+            sys.stdout.write(f"{indent}{name}: {value.median:,} {value.unit}, {spread}{noise}\n")
+        else:
+            sys.stdout.write(f"{indent}{name}: {value}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
