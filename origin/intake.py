@@ -220,7 +220,6 @@ class QueueReader:
         taken, stored = await self._intake.take(deliveries)
         if stored:
             await self._provider.acknowledge([leases[delivery.name] for delivery in stored])
-        log.info("intake", stored=len(stored), **{name: getattr(taken, name) for name in taken.__struct_fields__})
         more = pulled.message_backlog_count > len(pulled.messages) or len(pulled.messages) == BATCH_SIZE
         return taken, more and bool(stored)
 
@@ -229,8 +228,10 @@ class QueueReader:
         failures = 0
         while True:
             try:
-                _, more = await self.pull_once()
+                taken, more = await self.pull_once()
                 failures = 0
+                if taken != Taken():
+                    log.info("intake", **{name: getattr(taken, name) for name in taken.__struct_fields__})
             except CliptillError as error:
                 failures += 1
                 more = False

@@ -17,7 +17,8 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from origin.database import Connection, Database
-from origin.stock import HEADROOM, LIVE_MS
+from origin.stock_store import NODE_ALIVE_MS
+from shared.claims import Claim
 from shared.reconciliation import GAP_GRACE_MS, DropFact, GapFact, IntakeFact, RejectionFact
 from shared.standings import ALARM_MS, ClaimFact
 from shared.stock import LATE_MS
@@ -48,9 +49,9 @@ _DROP_FACTS: Final = """
     SELECT drops.drop, total, free, held, settled, coalesce(counted.units, 0) AS settled_units,
       coalesce(unreported, 0) AS unreported, coalesce(recent_unreported, 0) AS recent_unreported,
       ended.last_ms AS sold_out_at_ms, coalesce(before.units, 0) AS units_before,
-      %(headroom)s * greatest(1, (
+      greatest(1, (
         SELECT count(*) FROM edge_nodes
-        WHERE last_received_ms > ended.last_ms - %(live)s AND first_received_ms <= ended.last_ms + %(late)s
+        WHERE last_received_ms > ended.last_ms - %(alive)s AND first_received_ms <= ended.last_ms + %(late)s
       )) AS nodes
     FROM drops LEFT JOIN counted USING (drop) LEFT JOIN ended USING (drop) LEFT JOIN before USING (drop)
     WHERE drops.closes_at_ms > %(kept)s ORDER BY drops.drop
@@ -93,7 +94,8 @@ _FORGED: Final = """
     WITH gone AS (DELETE FROM issued_claims WHERE drop = %(drop)s AND claim_id = %(claim_id)s RETURNING claim_id, token)
     INSERT INTO event_rejections
       (delivery, reason, position, size_bytes, body_sha256, body_start, received_ms)
-    SELECT 'claim ' || claim_id, 'claim_forged', -1, length(token), sha256(convert_to(token, 'UTF8')), ''::bytea, %(now)s FROM gone
+    SELECT 'claim ' || claim_id, 'claim_forged', -1, length(token), sha256(convert_to(token, 'UTF8')), '', %(now)s
+    FROM gone
     ON CONFLICT DO NOTHING
 """
 
@@ -147,8 +149,7 @@ async def read_drop_facts(connection: Connection, now_ms: int, kept_since_ms: in
         "alarm": now_ms - ALARM_MS,
         "kept": kept_since_ms,
         "late": LATE_MS,
-        "live": LIVE_MS,
-        "headroom": HEADROOM,
+        "alive": NODE_ALIVE_MS,
     }
     found = await connection.cursor(row_factory=class_row(DropFact)).execute(_DROP_FACTS, scope)
     return tuple(await found.fetchall())
@@ -187,11 +188,17 @@ async def read_unverified(connection: Connection, after: tuple[str, str], limit:
     return await (await cursor.execute(_UNVERIFIED, (*after, limit))).fetchall()
 
 
-async def note_verified(connection: Connection, claims: Sequence[tuple[Unverified, int, bool]], now_ms: int) -> None:
-    """Note that claims were verified, with their units and whether they were settled because they are free."""
+async def note_verified(connection: Connection, verified: Sequence[tuple[Unverified, Claim]], now_ms: int) -> None:
+    """Note that claims were verified; the free ones among them were settled, which is a repair."""
     rows = [
-        {"drop": claim.drop, "claim_id": claim.claim_id, "units": units, "free": free, "now": now_ms}
-        for claim, units, free in claims
+        {
+            "drop": waiting.drop,
+            "claim_id": waiting.claim_id,
+            "units": claim.quantity,
+            "free": claim.total_minor == 0,
+            "now": now_ms,
+        }
+        for waiting, claim in verified
     ]
     if rows:
         await connection.cursor().executemany(_VERIFIED, rows)
