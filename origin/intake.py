@@ -30,13 +30,13 @@ from origin.event_store import (
     make_partitions,
     sort_batches,
 )
+from origin.presenting import Trust
 from origin.provider import Provider, message_bytes
 from origin.publishing import read_clock_ms
 from origin.settling import Settler
 from shared.errors import CliptillError
 from shared.events import ClaimIssued
 from shared.intake import WHOLE, ReadBatch, Rejection, judge_issue, read_batch, settles_by_event
-from shared.keys import ClaimKey
 from shared.structs import Wire
 
 BATCH_SIZE: Final = 100  # the provider's limit for one pull
@@ -44,14 +44,6 @@ VISIBILITY_MS: Final = 30_000  # longer than a batch takes to store, shorter tha
 SLOWEST_S: Final = 10.0
 
 log = structlog.get_logger(__name__)
-
-
-class ClaimTrust(Wire, frozen=True, kw_only=True):
-    """Which claims count: keys, newest first, and the one issuer and audience."""
-
-    keys: tuple[ClaimKey, ...]
-    issuer: str
-    audience: str
 
 
 class Taken(Wire, frozen=True, kw_only=True):
@@ -80,7 +72,7 @@ class Intake:
     """Stores deliveries with their effects, for one origin."""
 
     def __init__(
-        self, database: Database, settler: Settler, trust: ClaimTrust, clock_ms: Callable[[], int] = read_clock_ms
+        self, database: Database, settler: Settler, trust: Trust, clock_ms: Callable[[], int] = read_clock_ms
     ) -> None:
         self._database = database
         self._settler = settler

@@ -37,7 +37,7 @@ Rules:
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -50,10 +50,10 @@ from origin.catalogue import Catalogue, Kind, Written
 from origin.database import Database
 from origin.provider import ProviderAwayError
 from origin.publishing import Publisher
+from origin.responses import NOT_KEPT, Handler, read_body, refuse
 from shared.catalogue import MAX_BODY_BYTES, ClipBody, CreatorBody, DropBody, DropView, OfferBody
 from shared.openapi import JSON, Answer, Operation, Parameter
-from shared.problems import MEDIA_TYPE as PROBLEM_TYPE
-from shared.problems import Code, Problem, encode_problem
+from shared.problems import Code, Problem
 from shared.structs import Identifier, InstantMs, Wire
 from shared.wire import decode_body
 
@@ -64,7 +64,6 @@ SECURITY_SCHEMES: Final[dict[str, dict[str, str]]] = {
 PAGE_MOST: Final = 200
 PAGE_DEFAULT: Final = 100
 
-Handler = Callable[[Request], Awaitable[Response]]
 Limit = Annotated[int, Meta(ge=1, le=PAGE_MOST)]
 
 _BEARER: Final = re.compile(r"[Bb]earer +(\S+)")
@@ -218,11 +217,11 @@ class Operators:
         async def guard(request: Request) -> Response:
             given = _BEARER.fullmatch(request.headers.get("authorization", ""))
             if given is None:
-                return _refuse(Problem(code=Code.KEY_MISSING), _CHALLENGE)
+                return refuse(Problem(code=Code.KEY_MISSING), _CHALLENGE)
             async with self._database.connection() as connection:
                 name = await find_operator(connection, given.group(1))
             if name is None:
-                return _refuse(Problem(code=Code.KEY_REFUSED))
+                return refuse(Problem(code=Code.KEY_REFUSED))
             return await handler(request)
 
         return guard
@@ -231,7 +230,7 @@ class Operators:
         async def answer(request: Request) -> Response:
             asked = _read_page(request)
             if isinstance(asked, Problem):
-                return _refuse(asked)
+                return refuse(asked)
             after, limit = asked
             items = await self._catalogue.list(collection.kind, after, limit + 1)
             shown = items[:limit]
@@ -246,7 +245,7 @@ class Operators:
         async def answer(request: Request) -> Response:
             body = await _read_body(request, decoder)
             if isinstance(body, Problem):
-                return _refuse(body)
+                return refuse(body)
             return _tell_written(await self._catalogue.write(collection.kind, body, replace=False))
 
         return answer
@@ -254,7 +253,7 @@ class Operators:
     def _reader(self, collection: Collection) -> Handler:
         async def answer(request: Request) -> Response:
             found = await self._catalogue.read(collection.kind, request.path_params[collection.kind])
-            return _refuse(Problem(code=collection.unknown)) if found is None else _tell(200, found)
+            return refuse(Problem(code=collection.unknown)) if found is None else _tell(200, found)
 
         return answer
 
@@ -264,10 +263,10 @@ class Operators:
         async def answer(request: Request) -> Response:
             body = await _read_body(request, decoder)
             if isinstance(body, Problem):
-                return _refuse(body)
+                return refuse(body)
             if getattr(body, collection.kind) != request.path_params[collection.kind]:
                 detail = f"At $.{collection.kind}: must be the id in the address."
-                return _refuse(Problem(code=Code.INVALID_FIELD, detail=detail))
+                return refuse(Problem(code=Code.INVALID_FIELD, detail=detail))
             return _tell_written(await self._catalogue.write(collection.kind, body, replace=True))
 
         return answer
@@ -277,9 +276,9 @@ class Operators:
             published = await self._publisher.publish(request.path_params["clip"])
         except ProviderAwayError:
             detail = "The version is kept, and will be published: the edge's store is away at present."
-            return _refuse(Problem(code=Code.UNAVAILABLE, detail=detail, retry_after_s=5))
+            return refuse(Problem(code=Code.UNAVAILABLE, detail=detail, retry_after_s=5))
         if isinstance(published, Problem):
-            return _refuse(published)
+            return refuse(published)
         told = Publication(clip=published.clip, version=published.version, published_at_ms=published.published_at_ms)
         return _tell(200, told)
 
@@ -298,25 +297,15 @@ async def _read_body(request: Request, decoder: "msgspec.json.Decoder[Any]") -> 
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != JSON:
         return Problem(code=Code.UNSUPPORTED_MEDIA_TYPE, detail="Send application/json.")
-    raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > MAX_BODY_BYTES:
-            break
-    return decode_body(bytes(raw), decoder, MAX_BODY_BYTES)
+    raw = await read_body(request, MAX_BODY_BYTES)
+    return raw if isinstance(raw, Problem) else decode_body(raw, decoder, MAX_BODY_BYTES)
 
 
 def _tell_written(written: Written | Problem) -> Response:
     if isinstance(written, Problem):
-        return _refuse(written)
+        return refuse(written)
     return _tell(201 if written.created else 200, written.document)
 
 
 def _tell(status: int, document: object) -> Response:
-    return Response(_ENCODER.encode(document), status, {"Cache-Control": "no-store"}, JSON)
-
-
-def _refuse(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    extra = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
-    fields = {"Cache-Control": "no-store", **extra, **(headers or {})}
-    return Response(encode_problem(problem), problem.status, fields, PROBLEM_TYPE)
+    return Response(_ENCODER.encode(document), status, NOT_KEPT, JSON)

@@ -12,7 +12,8 @@ from origin import reconciliation_store as store
 from origin.config import Config
 from origin.database import ClashError, Database
 from origin.event_store import Expired, drop_expired, make_partitions
-from origin.intake import ClaimTrust, Intake, QueueReader, Taken
+from origin.intake import Intake, QueueReader, Taken
+from origin.presenting import Trust
 from origin.provider import Provider, ProviderAwayError
 from origin.publishing import Publisher
 from origin.settling import Settler
@@ -60,7 +61,7 @@ class Reconciler:
     ) -> None:
         self._database = database
         self._publisher = publisher
-        self._trust = ClaimTrust(keys=config.claim_keys, issuer=config.issuer, audience=config.public_url)
+        self._trust = Trust(keys=config.claim_keys, issuer=config.issuer, audience=config.public_url)
         self._settler = Settler(config.public_url, config.signing_keys.newest.kid)
         intake = Intake(database, self._settler, self._trust)
         self._queue = QueueReader(database, provider, intake, config.intake_interval_ms)
