@@ -1,0 +1,92 @@
+"""The origin's application: its parts, put together from the settings, and their life.
+
+Start: database pool, then the intake. End, after the server has answered all requests that it took: the intake stops,
+the writer finishes what it has, the connections close.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from functools import cache
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from origin.catalogue import Catalogue
+from origin.config import Config
+from origin.database import Database
+from origin.intake import Intake, QueueReader
+from origin.middleware import Shell, tell_http_exception
+from origin.operators import Operators
+from origin.presenting import Trust
+from origin.provider import Provider
+from origin.publishing import Publisher, read_clock_ms
+from origin.responses import Handler
+from origin.routes import describe, make_routes
+from origin.service import Service
+from origin.settlements import Settlements
+from origin.settling import Settler
+from origin.streams import Watcher
+from origin.windows import Windows
+from origin.writer import Writer
+
+
+class Parts:
+    """What one process has one of."""
+
+    def __init__(self, config: Config, conninfo: str) -> None:
+        self.config = config
+        self.database = Database(conninfo)
+        self.provider = Provider(config.provider)
+        self.settler = Settler(config.public_url, config.signing_keys.newest.kid)
+        self.writer = Writer(self.database, self.settler, read_clock_ms)
+        self.watcher = Watcher(self.database)
+        self.trust = Trust(keys=config.claim_keys, issuer=config.issuer, audience=config.public_url)
+        intake = Intake(self.database, self.settler, self.trust, read_clock_ms)
+        self.reader = QueueReader(self.database, self.provider, intake, config.intake_interval_ms, read_clock_ms)
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return all handlers, by the id of their operation."""
+        config = self.config
+        settlements = Settlements(
+            database=self.database,
+            writer=self.writer,
+            watcher=self.watcher,
+            trust=self.trust,
+            keys=config.signing_keys,
+            clock_ms=read_clock_ms,
+        )
+        windows = Windows(self.database, config.public_url, config.edge_url, read_clock_ms)
+        service = Service(self.database, config.signing_keys.key_set, cache(describe))
+        catalogue = Catalogue(self.database, read_clock_ms)
+        operators = Operators(self.database, catalogue, Publisher(self.database, self.provider, read_clock_ms))
+        return {**settlements.handlers(), **windows.handlers(), **service.handlers(), **operators.handlers()}
+
+    @contextlib.asynccontextmanager
+    async def run(self, _: Starlette) -> AsyncIterator[None]:
+        """Start the parts, and end them in the order that loses nothing."""
+        await self.database.open()
+        reading = asyncio.create_task(self.reader.run())
+        try:
+            yield
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+            await self.writer.close()
+            await self.watcher.close()
+            await self.provider.close()
+            await self.database.close()
+
+
+def build_app(config: Config, conninfo: str) -> Starlette:
+    """Return the application; nothing is opened before its lifespan starts."""
+    parts = Parts(config, conninfo)
+    app = Starlette(
+        routes=make_routes(parts.handlers()),
+        middleware=[Middleware(Shell)],
+        exception_handlers={HTTPException: tell_http_exception},
+        lifespan=parts.run,
+    )
+    app.router.redirect_slashes = False
+    return app

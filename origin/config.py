@@ -1,0 +1,109 @@
+"""The origin's settings: read once from the environment. A process with a wrong setting does not start.
+
+| Variable | Meaning | Default |
+|---|---|---|
+| `DATABASE_URL` | connection string of PostgreSQL (`origin.database`) | the embedded server |
+| `CLIPTILL_DATA` | data folder (`origin.datafolder`) | `.cliptill` in the project's root |
+| `CLIPTILL_PUBLIC_URL` | base address that browsers and the edge know the origin by: audience of claims, issuer of receipts | needed |
+| `CLIPTILL_EDGE_URL` | base address of the edge, for shared overlays | needed |
+| `CLIPTILL_ISSUER` | the one issuer whose claims count | `cliptill-edge` |
+| `CLIPTILL_CLAIM_KEYS` | claim keys, newest first: `kid:base64url[,...]` | made on the first start |
+| `CLIPTILL_SIGNING_KEY` | Ed25519 key of receipts: PEM, JWK, or JWK set, newest first | made on the first start |
+| `CLIPTILL_PROVIDER_URL`, `CLIPTILL_PROVIDER_ACCOUNT`, `CLIPTILL_PROVIDER_TOKEN` | the edge provider's REST API | needed |
+| `CLIPTILL_KV_NAMESPACE`, `CLIPTILL_QUEUE` | where manifests go, and where edge events come from | needed |
+| `CLIPTILL_LISTEN` | `host:port` to listen at | 127.0.0.1, port of `CLIPTILL_PUBLIC_URL` |
+| `CLIPTILL_INTAKE_INTERVAL_MS` | pause between two looks into an empty queue | `500` |
+"""  # noqa: E501 - a table
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from origin.datafolder import keep_secret, locate_data_folder, make_claim_key_list
+from origin.provider import ProviderConfig
+from origin.receipts import SigningKeys, make_signing_key_set, parse_signing_keys
+from shared.errors import ConfigurationError
+from shared.keys import ClaimKey, parse_claim_keys
+
+_DEFAULT_PORT: Final = 8782
+_MAX_INTERVAL_MS: Final = 60_000
+_PROVIDER: Final = {
+    "url": "CLIPTILL_PROVIDER_URL",
+    "account": "CLIPTILL_PROVIDER_ACCOUNT",
+    "token": "CLIPTILL_PROVIDER_TOKEN",
+    "kv_namespace": "CLIPTILL_KV_NAMESPACE",
+    "queue": "CLIPTILL_QUEUE",
+}
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings of the origin but the database's, checked."""
+
+    public_url: str
+    edge_url: str
+    issuer: str
+    claim_keys: tuple[ClaimKey, ...]
+    signing_keys: SigningKeys
+    provider: ProviderConfig
+    host: str
+    port: int
+    intake_interval_ms: int
+
+
+def read_config(environment: Mapping[str, str]) -> Config:
+    """Return the settings; secrets that are neither given nor in the data folder are made there.
+
+    Raises:
+        ConfigurationError: one is missing or wrong; the message names all that are missing, and never a value.
+    """
+    needed = ("CLIPTILL_PUBLIC_URL", "CLIPTILL_EDGE_URL", *_PROVIDER.values())
+    missing = [name for name in needed if not environment.get(name)]
+    if missing:
+        raise ConfigurationError(f"not set: {', '.join(missing)}")
+    public_url = _read_url(environment, "CLIPTILL_PUBLIC_URL")
+    host, port = _read_listen(environment, urlsplit(public_url).port)
+    folder = locate_data_folder(environment)
+    claim_keys = environment.get("CLIPTILL_CLAIM_KEYS") or keep_secret(folder, "claim_keys", make_claim_key_list)
+    signing_key = environment.get("CLIPTILL_SIGNING_KEY") or keep_secret(folder, "signing_key", make_signing_key_set)
+    return Config(
+        public_url=public_url,
+        edge_url=_read_url(environment, "CLIPTILL_EDGE_URL"),
+        issuer=environment.get("CLIPTILL_ISSUER") or "cliptill-edge",
+        claim_keys=parse_claim_keys(claim_keys),
+        signing_keys=parse_signing_keys(signing_key),
+        provider=ProviderConfig(**{field: environment[name] for field, name in _PROVIDER.items()}),
+        host=host,
+        port=port,
+        intake_interval_ms=_read_interval(environment),
+    )
+
+
+def _read_url(environment: Mapping[str, str], name: str) -> str:
+    url = environment[name].rstrip("/")
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.query or parts.fragment:
+        raise ConfigurationError(f"{name} is not an http(s) address without query")
+    return url
+
+
+def _read_listen(environment: Mapping[str, str], public_port: int | None) -> tuple[str, int]:
+    listen = environment.get("CLIPTILL_LISTEN") or f"127.0.0.1:{public_port or _DEFAULT_PORT}"
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) <= 65_535:  # noqa: PLR2004 - the ports that there are
+        raise ConfigurationError("CLIPTILL_LISTEN is not host:port")
+    return host.strip("[]"), int(port)
+
+
+def _read_interval(environment: Mapping[str, str]) -> int:
+    text = environment.get("CLIPTILL_INTAKE_INTERVAL_MS") or "500"
+    if not text.isdecimal() or not 0 < int(text) <= _MAX_INTERVAL_MS:
+        raise ConfigurationError(
+            f"CLIPTILL_INTAKE_INTERVAL_MS is not a number of milliseconds from 1 to {_MAX_INTERVAL_MS}"
+        )
+    return int(text)

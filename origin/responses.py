@@ -1,0 +1,58 @@
+"""Answers over HTTP, and bodies read from it: the few lines that every handler shares.
+
+One function turns a problem into a response; nothing else in the origin's own handlers writes an error.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.openapi import JSON
+from shared.problems import MEDIA_TYPE, Code, Problem, encode_problem
+from shared.wire import decode_body
+
+NOT_KEPT: Final = {"Cache-Control": "no-store"}
+_DIGITS: Final = 9  # of a Content-Length that is worth reading
+
+Handler = Callable[[Request], Awaitable[Response]]
+T = TypeVar("T")
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def tell(document: object, headers: Mapping[str, str] = NOT_KEPT) -> Response:
+    """Return `document` as JSON."""
+    return Response(_ENCODER.encode(document), 200, headers, JSON)
+
+
+def refuse(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """Return `problem` as `application/problem+json`."""
+    wait = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
+    return Response(encode_problem(problem), problem.status, {**NOT_KEPT, **wait, **(headers or {})}, MEDIA_TYPE)
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes | Problem:
+    """Return the body, or a problem when it is larger: no more is read than one chunk beyond `max_bytes`."""
+    too_large = Problem(code=Code.BODY_TOO_LARGE, detail=f"At most {max_bytes} bytes are read.")
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or len(length) > _DIGITS or int(length) > max_bytes:
+        return too_large
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            return too_large
+    return bytes(body)
+
+
+async def read_json(request: Request, decoder: "msgspec.json.Decoder[T]", max_bytes: int, empty: T) -> T | Problem:
+    """Return the decoded body; `empty` when there is none."""
+    raw = await read_body(request, max_bytes)
+    if isinstance(raw, Problem):
+        return raw
+    if not raw:
+        return empty
+    return decode_body(raw, decoder, max_bytes)
