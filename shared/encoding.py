@@ -27,8 +27,8 @@ def decode_base64url(text: str | bytes) -> bytes | None:
 
 def digest_fields(domain: str, fields: Iterable[str]) -> bytes:
     """Return the SHA-256 over `domain` and `fields`, each framed by its length in bytes."""
-    digest = hashlib.sha256()
+    framed = bytearray()
     for field in (domain, *fields):
         raw = field.encode()
-        digest.update(len(raw).to_bytes(4, "big") + raw)
-    return digest.digest()
+        framed += len(raw).to_bytes(4, "big") + raw
+    return hashlib.sha256(framed).digest()
