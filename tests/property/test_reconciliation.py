@@ -1,0 +1,137 @@
+"""Reconciliation: whatever the order in which facts come, and however often, there is one report."""
+
+from itertools import pairwise
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.intake import ReadBatch, Rejection, read_batch
+from shared.reconciliation import DropFact, Facts, IntakeFact, Report, reconcile
+from shared.standings import ClaimFact, ClaimFold, merge_claims
+from tests.samples import NOW_MS
+
+DROPS = ("drop-1", "drop-2")
+instants = st.integers(NOW_MS - 20_000, NOW_MS + 20_000)
+
+
+@st.composite
+def claim_facts(draw: st.DrawFn, claim_id: str, drop: str) -> ClaimFact:
+    """Return one report of a claim. What one signed claim says is the same in all its reports."""
+    return ClaimFact(
+        claim_id=claim_id,
+        drop=drop,
+        units=0,
+        free=False,
+        trusted=False,
+        issued_at_ms=draw(instants),
+        expires_at_ms=draw(instants),
+    )
+
+
+@st.composite
+def reported_claims(draw: st.DrawFn) -> list[ClaimFact]:
+    """Return reports of some claims, each reported at least once, some several times, some under an unknown key."""
+    facts: list[ClaimFact] = []
+    for number in range(draw(st.integers(0, 8))):
+        claim_id, drop = f"claim-{number}", draw(st.sampled_from(DROPS))
+        free, units = draw(st.booleans()), draw(st.integers(1, 3))
+        decision = draw(st.sampled_from(["settled", "refused", None]))
+        for _ in range(draw(st.integers(1, 3))):
+            fact = draw(claim_facts(claim_id, drop))
+            if draw(st.booleans()):
+                fact = msgspec.structs.replace(fact, trusted=True, free=free, units=units)
+            facts.append(msgspec.structs.replace(fact, decision=decision))
+    return facts
+
+
+def report_of(facts: list[ClaimFact]) -> Report:
+    """Reconcile facts, sorted by their key alone: the order among reports of one claim is left as it comes."""
+    drops = tuple(
+        DropFact(drop=drop, total=5, free=0, held=0, settled=5, settled_units=5, sold_out_at_ms=NOW_MS - 5_000)
+        for drop in DROPS
+    )
+    fold = ClaimFold({drop.drop: drop.sold_out_at_ms for drop in drops}, NOW_MS)
+    fold.feed(sorted(facts, key=lambda fact: (fact.drop, fact.claim_id)))
+    return reconcile(Facts(drops=drops, gaps=(), intake=IntakeFact(), rejections=()), fold.finish(), NOW_MS)
+
+
+@given(facts=reported_claims(), data=st.data())
+def test_any_order_and_duplication_gives_the_same_report(facts: list[ClaimFact], data: st.DataObject) -> None:
+    repeated = data.draw(st.lists(st.sampled_from(facts), max_size=8)) if facts else []
+    again = data.draw(st.permutations([*facts, *repeated]))
+    assert report_of(again) == report_of(facts)
+
+
+@given(facts=reported_claims())
+def test_each_claim_is_counted_once_and_stands_somewhere(facts: list[ClaimFact]) -> None:
+    report = report_of(facts)
+    assert sum(drop.issued for drop in report.drops) == len({(fact.drop, fact.claim_id) for fact in facts})
+    for drop in report.drops:
+        standing = (drop.settled, drop.refused, drop.outstanding, drop.lapsed, drop.due, drop.unverified)
+        assert sum(standing) == drop.issued
+
+
+@given(facts=reported_claims(), cuts=st.lists(st.integers(0, 30), max_size=4))
+def test_the_size_of_the_chunks_does_not_matter(facts: list[ClaimFact], cuts: list[int]) -> None:
+    ordered = sorted(facts, key=lambda fact: (fact.drop, fact.claim_id))
+    whole, parts = ClaimFold({}, NOW_MS), ClaimFold({}, NOW_MS)
+    whole.feed(ordered)
+    edges = [0, *sorted(min(cut, len(ordered)) for cut in cuts), len(ordered)]
+    for start, end in pairwise(edges):
+        parts.feed(ordered[start:end])
+    assert {name: vars(counts) for name, counts in parts.finish().items()} == {
+        name: vars(counts) for name, counts in whole.finish().items()
+    }
+
+
+@given(data=st.data())
+def test_merging_is_a_join(data: st.DataObject) -> None:
+    one, two, three = (
+        msgspec.structs.replace(
+            data.draw(claim_facts("c", "d")),
+            trusted=data.draw(st.booleans()),
+            free=data.draw(st.booleans()),
+            units=data.draw(st.integers(0, 3)),
+            repaired=data.draw(st.booleans()),
+        )
+        for _ in range(3)
+    )
+    assert merge_claims(one, one) == one
+    assert merge_claims(one, two) == merge_claims(two, one)
+    assert merge_claims(merge_claims(one, two), three) == merge_claims(one, merge_claims(two, three))
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+BATCH_LIKE = st.fixed_dictionaries(
+    {},
+    optional={
+        "v": st.just(1) | JSON_VALUES,
+        "node": st.just("node-1") | JSON_VALUES,
+        "seq": st.integers(-1, 5) | JSON_VALUES,
+        "at_ms": st.just(NOW_MS) | JSON_VALUES,
+        "colo": st.just("FRA") | JSON_VALUES,
+        "events": st.lists(st.just({"type": "view", "clip": "clip-1", "at_ms": NOW_MS}) | JSON_VALUES, max_size=3)
+        | JSON_VALUES,
+    },
+)
+
+
+@given(raw=st.binary(max_size=40) | BATCH_LIKE.map(msgspec.json.encode) | JSON_VALUES.map(msgspec.json.encode))
+def test_whatever_is_delivered_is_a_batch_or_a_reason(raw: bytes) -> None:
+    read = read_batch(raw)
+    assert isinstance(read, ReadBatch | Rejection)
+
+
+@given(good=st.integers(1, 4), bad=JSON_VALUES, place=st.integers(0, 4))
+def test_a_bad_event_takes_no_other_with_it(good: int, bad: object, place: int) -> None:
+    events: list[object] = [{"type": "view", "clip": "clip-1", "at_ms": NOW_MS}] * good
+    events.insert(min(place, good), bad)
+    read = read_batch(msgspec.json.encode({"v": 1, "node": "n", "seq": 1, "at_ms": NOW_MS, "events": events}))
+    assert isinstance(read, ReadBatch)
+    assert [item.index for item in read.events] == [index for index in range(good + 1) if index != min(place, good)]
+    assert read.rejections == (Rejection(index=min(place, good), reason="not_an_event"),)
