@@ -85,9 +85,10 @@ def _draw(snapshot: StockSnapshot, bucket: Bucket | None, now_ms: int) -> Admitt
     if rate is None:
         return Admitted(bucket=None, stock_version=snapshot.version)
     full = rate * _MILLI
-    milli = full if bucket is None else min(full, bucket.milli + max(0, now_ms - bucket.at_ms) * rate)
+    # A clock that is put back refills nothing, now or when it passes the same instants again.
+    at_ms = now_ms if bucket is None else max(now_ms, bucket.at_ms)
+    milli = full if bucket is None else min(full, bucket.milli + (at_ms - bucket.at_ms) * rate)
     if milli < _MILLI:
-        return NotAdmitted(
-            problem=Problem(code=Code.NOT_ADMITTED_YET, retry_after_s=1), bucket=Bucket(milli=milli, at_ms=now_ms)
-        )
-    return Admitted(bucket=Bucket(milli=milli - _MILLI, at_ms=now_ms), stock_version=snapshot.version)
+        problem = Problem(code=Code.NOT_ADMITTED_YET, retry_after_s=1)
+        return NotAdmitted(problem=problem, bucket=Bucket(milli=milli, at_ms=at_ms))
+    return Admitted(bucket=Bucket(milli=milli - _MILLI, at_ms=at_ms), stock_version=snapshot.version)

@@ -246,7 +246,7 @@ def check_cycles(sources: Iterable[Source]) -> Iterator[str]:
 
 
 def _imported_modules(source: Source, listed: Mapping[str, Source]) -> set[str]:
-    found = set()
+    found: set[str] = set()
     for imported in imports_of(source):
         candidates = [imported.module, *(f"{imported.module}.{name}" for name in imported.names)]
         found.update(name for name in candidates if name in listed and name != source.module)
