@@ -20,6 +20,7 @@ import { EmulatorError } from "./image.mjs";
 import { EdgeNode } from "./node.mjs";
 import { prepare } from "./prepare.mjs";
 
+const EXIT_UNEXPECTED = 1;
 const EXIT_REFUSED = 2;
 const EXIT_PORT_BUSY = 3;
 const EXIT_DIED = 4;
@@ -77,16 +78,21 @@ class Edge {
     this.cache = new Cache(config.cache_dir, tell);
     this.nodes = config.nodes.map((node) => new EdgeNode(node, config, tell, () => this.#died(node.name)));
     this.reloads = 0;
-    this.key = "";
+    /** @type {import("./prepare.mjs").Prepared | undefined} */
+    this.prepared = undefined;
     /** @type {Promise<unknown>} */
     this.turn = Promise.resolve();
   }
 
   async start() {
-    const prepared = await this.#prepare();
+    await this.#run(await this.#prepare());
+  }
+
+  /** @param {import("./prepare.mjs").Prepared} prepared */
+  async #run(prepared) {
     // One after another: a boot wants a processor of its own.
     for (const node of this.nodes) await node.start(prepared);
-    this.key = prepared.image.key;
+    this.prepared = prepared;
   }
 
   /** Run what is staged now, one reload after another. */
@@ -98,12 +104,17 @@ class Edge {
 
   async #reload() {
     const started = performance.now();
+    const former = this.prepared;
     const prepared = await this.#prepare();
     if (prepared.snapshotProblem) throw new EmulatorError("bundle_refused", prepared.snapshotProblem);
-    for (const node of this.nodes) await node.start(prepared);
-    const changed = prepared.image.key !== this.key;
-    this.key = prepared.image.key;
+    try {
+      await this.#run(prepared);
+    } catch (error) {
+      if (former) await this.#run(former);
+      throw new EmulatorError("bundle_refused", /** @type {Error} */ (error).message);
+    }
     this.reloads += 1;
+    const changed = prepared.image.key !== former?.image.key;
     return { changed, reload_ms: Math.round(performance.now() - started) };
   }
 
@@ -114,7 +125,7 @@ class Edge {
 
   stats() {
     const nodes = this.nodes.map(({ name, url, boot }) => ({ name, url, boot }));
-    return { nodes, bundle: this.key, reloads: this.reloads, memory_bytes: process.memoryUsage.rss() };
+    return { nodes, bundle: this.prepared?.image.key, reloads: this.reloads, memory_bytes: process.memoryUsage.rss() };
   }
 
   async stop() {
@@ -178,6 +189,6 @@ try {
   const { code, message } = /** @type {EmulatorError} */ (error);
   if (code === "ERR_ADDRESS_IN_USE" || code === "EADDRINUSE")
     fail(EXIT_PORT_BUSY, { error: "port_busy", detail: message });
-  if (!(error instanceof EmulatorError)) throw error;
-  fail(EXIT_REFUSED, { error: code, detail: message });
+  if (error instanceof EmulatorError) fail(EXIT_REFUSED, { error: code, detail: message });
+  fail(EXIT_UNEXPECTED, { error: "unexpected", detail: String(/** @type {Error} */ (error).stack) });
 }

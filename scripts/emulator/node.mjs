@@ -137,7 +137,7 @@ export class EdgeNode {
       place: placeOf(this.node),
       asset_paths: assetPaths(assets),
       boot_token: this.#bootToken,
-      snapshot_name: snapshot && path.basename(snapshot),
+      snapshot_name: snapshot ? path.basename(snapshot) : "",
     };
     return {
       name: "edge",

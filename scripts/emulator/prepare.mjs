@@ -94,15 +94,24 @@ async function record(image, bindings) {
 
 /**
  * @param {Image} image
- * @returns {Promise<Buffer>} a pack of the memory
+ * @param {import("./cache.mjs").Cache} cache
  */
-async function makeSnapshot(image) {
+async function makeSnapshot(image, cache) {
   const folder = mkdtempSync(path.join(tmpdir(), "cliptill-snapshot-"));
+  const list = path.join(folder, "wanted.json");
   try {
-    const [source, target] = ["image.pack", "memory"].map((name) => path.join(folder, name));
-    writeFileSync(source, image.pack);
-    await run(process.execPath, [fileURLToPath(new URL("snapshot.mjs", import.meta.url)), source, target, image.key]);
-    return readFileSync(target);
+    // Which modules the app loads is found out once for a set of wheels: it takes as long as the snapshot itself.
+    const known = cache.read("wanted", image.generatedKey)?.get("wanted.json");
+    if (known) writeFileSync(list, known);
+    writeFileSync(path.join(folder, "image.pack"), image.pack);
+    await run(process.execPath, [fileURLToPath(new URL("snapshot.mjs", import.meta.url)), folder, image.key]);
+    if (!known)
+      cache.write(
+        "wanted",
+        image.generatedKey,
+        writePack(image.generatedKey, new Map([["wanted.json", readFileSync(list)]])),
+      );
+    cache.write("snapshot", image.key, readFileSync(path.join(folder, "memory.pack")));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -122,6 +131,7 @@ function run(program, parameters) {
   });
   return new Promise((resolve, reject) => {
     child.on("error", reject);
+    child.on("close", () => process.removeListener("exit", end));
     child.on("close", (code) =>
       code === 0 ? resolve(undefined) : reject(new Error(said.trim() || `exit code ${code}`)),
     );
@@ -168,7 +178,7 @@ async function keptSnapshot(image, cache, tell) {
   if (!kept) {
     tell({ log: "making a memory snapshot, once for this bundle" });
     try {
-      cache.write("snapshot", image.key, await makeSnapshot(image));
+      await makeSnapshot(image, cache);
     } catch (error) {
       const problem = /** @type {Error} */ (error).message;
       tell({ log: `no memory snapshot, so the first boot is slower: ${problem}` });

@@ -3,11 +3,12 @@
  * packages that the app uses, and the compiled code of the bundle. A loaded compiled wheel cannot be restored, so what
  * needs one is imported after the restore.
  *
- * Runs as a program of its own, so that the interpreter's memory is given back: reads a pack from the file named first,
- * writes the memory to the file named second, as a pack of what is not zero, under the key named third.
+ * Runs as a program of its own, so that the interpreter's memory is given back: `node snapshot.mjs FOLDER KEY` reads
+ * `image.pack` in that folder, and `wanted.json` (the modules that the app loads) if it is there, else it finds them out
+ * and writes it; it writes `memory.pack`, under the key, with all of the memory that is not zero.
  */
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { loadPyodide } from "pyodide";
 import { writePack } from "./pack.mjs";
@@ -44,9 +45,11 @@ async function wantedModules(files) {
   return host.wanted_modules(MAIN_MODULE).toJs();
 }
 
-/** @param {Map<string, Uint8Array>} files */
-async function makeSnapshot(files) {
-  const wanted = await wantedModules(files);
+/**
+ * @param {Map<string, Uint8Array>} files
+ * @param {string[]} wanted
+ */
+async function makeSnapshot(files, wanted) {
   const python = await loadPyodide({ ...OPTIONS, fsInit: mounting(files), _makeSnapshot: true });
   python.globals.set("wanted", wanted.join(" "));
   python.runPython(`
@@ -83,8 +86,20 @@ function sparse(memory) {
   return runs;
 }
 
-const [source, target, key] = process.argv.slice(2);
-const pack = readFileSync(source);
-const buffer = pack.buffer.slice(pack.byteOffset, pack.byteOffset + pack.length);
-const memory = await makeSnapshot(unpack(/** @type {ArrayBuffer} */ (buffer)));
-writeFileSync(target, writePack(key, sparse(memory)));
+async function main() {
+  const [folder, key] = process.argv.slice(2);
+  const pack = readFileSync(path.join(folder, "image.pack"));
+  const files = unpack(pack.buffer.slice(pack.byteOffset, pack.byteOffset + pack.length));
+  const list = path.join(folder, "wanted.json");
+  const wanted = existsSync(list) ? JSON.parse(readFileSync(list, "utf8")) : await wantedModules(files);
+  const memory = await makeSnapshot(files, wanted);
+  writeFileSync(list, JSON.stringify(wanted));
+  writeFileSync(path.join(folder, "memory.pack"), writePack(key, sparse(memory)));
+}
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`${/** @type {Error} */ (error).message}\n`);
+  process.exitCode = 1;
+}

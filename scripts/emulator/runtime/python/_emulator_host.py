@@ -71,15 +71,20 @@ def wanted_modules(main: str) -> list[str]:
 
 
 def compile_rest(names: "Iterable[str]") -> None:
-    """Compile the modules that only a restored interpreter can import, and keep the code under its file name."""
+    """Compile what only a restored interpreter can import, and keep the code under its file name.
+
+    Args:
+        names: the modules that the app loads; the bundle's own are compiled even if they are not among them.
+    """
+    files = [path for path in Path(ROOT).rglob("*.py") if not path.is_relative_to(VENDORED)]
     for name in names:
-        if name in sys.modules:
-            continue
-        parts = name.split(".")
-        for base in (ROOT, VENDORED):
-            for path in (Path(base, *parts, "__init__.py"), Path(base, *parts).with_suffix(".py")):
-                if path.is_file():
-                    _compiled[str(path)] = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+        base = Path(VENDORED, *name.split("."))
+        files += [path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()]
+    held = {getattr(module, "__file__", None) for module in sys.modules.values()}
+    for path in sorted(files):
+        file = str(path)
+        if file not in held:
+            _compiled[file] = compile(path.read_bytes(), file, "exec", dont_inherit=True)
 
 
 def import_pure(names: "Iterable[str]") -> list[str]:
@@ -92,8 +97,8 @@ def import_pure(names: "Iterable[str]") -> list[str]:
         try:
             importlib.import_module(name)
             held.append(name)
-        except NotInSnapshotError:
-            continue
+        except (NotInSnapshotError, ModuleNotFoundError):
+            continue  # a list that was kept may name what is no longer there
     sys.meta_path.remove(block)
     return held
 

@@ -1,0 +1,42 @@
+"""One emulator with a small app, shared by the tests that leave it as it is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.vendoring import vendor
+from tests.emulator.program import ROOT, RunningEdge, configure, running
+from tests.emulator.services import FakeServices, fake_services
+from tests.emulator.stand_in import write_stand_in
+
+
+@pytest.fixture(scope="session")
+def services() -> Iterator[FakeServices]:
+    """What the edge talks to."""
+    with fake_services() as fake:
+        yield fake
+
+
+@pytest.fixture(autouse=True)
+def services_are_up(services: FakeServices) -> None:
+    """Undo what a test before has done to the services."""
+    services.up = True
+    services.shared_cache_control = "public, s-maxage=60"
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the small app, and the wheels that it needs."""
+    (ROOT / "build").mkdir(exist_ok=True)
+    vendor(ROOT / "scripts" / "requirements" / "edge.txt", ROOT / "python_modules", ROOT / "build")
+    folder = tmp_path_factory.mktemp("stand-in")
+    write_stand_in(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def edge(stand_in: Path, services: FakeServices) -> Iterator[RunningEdge]:
+    """The emulator, started once with nothing kept."""
+    with running(configure(stand_in, services.url)) as started:
+        yield started
