@@ -1,0 +1,226 @@
+"""The edge's side of the origin: nodes that report, and the emulated provider between, in this process or its own."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import httpx
+import msgspec
+import psycopg
+
+from origin.database import Database
+from origin.intake import Intake, QueueReader
+from origin.presenting import Trust
+from origin.provider import Provider, ProviderConfig
+from origin.publishing import Publisher
+from origin.settling import Settler
+from scripts.emulator import provider as emulated
+from scripts.emulator.queues import Queue
+from shared.claims import Claim, sign_claim
+from shared.keys import ClaimKey
+from tests.samples import ISSUER, NEW_KEY, ORIGIN_URL, VIEWER, make_claim
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+ACCOUNT, TOKEN, NAMESPACE, QUEUE = "account", "token-of-tests", "manifests", "events"
+PATIENCE_S: Final = 20.0
+
+T = TypeVar("T")
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def free_claim(number: int, **changes: Any) -> Claim:
+    """Return a claim of one free unit of `drop-1`, by a viewer of its own."""
+    viewer = f"{number:05}{VIEWER[5:]}"
+    now_s = now_ms() // 1000
+    lines = [{"sku": "sku-1", "quantity": 1, "unit_minor": changes.pop("unit_minor", 0)}]
+    said = {"iat": now_s, "nbf": now_s, "exp": now_s + 300, "lines": lines, "cnf": {"jkt": viewer}, **changes}
+    return make_claim(jti=f"{number:022}", **said)
+
+
+class Node:
+    """An isolate of the edge: numbers what it reports."""
+
+    def __init__(self, name: str, key: ClaimKey = NEW_KEY) -> None:
+        self.name = name
+        self.seq = 0
+        self._key = key
+
+    def report(self, *claims: Claim, **changes: Any) -> dict[str, Any]:
+        """Return the next batch: these claims issued, or a view when there are none."""
+        self.seq += 1
+        view = {"type": "view", "clip": "clip-1", "at_ms": now_ms(), "detail": "a\x00b"}
+        events = [self.issued(claim) for claim in claims] or [view]
+        said = {"v": 1, "node": self.name, "colo": "FRA", "country": "DE", "seq": self.seq, "at_ms": now_ms()}
+        return {**said, "events": events, **changes}
+
+    def issued(self, claim: Claim, token: str | None = None) -> dict[str, Any]:
+        return {
+            "type": "claim_issued",
+            "claim_id": claim.jti,
+            "drop": claim.drop,
+            "clip": claim.clip,
+            "offer": claim.offer,
+            "token": token or sign_claim(claim, self._key),
+            "expires_at_ms": claim.exp * 1000,
+        }
+
+
+class EdgeSide:
+    """An origin's parts on a database, and an emulated provider in this process, over the client's real requests."""
+
+    def __init__(self, conninfo: str, *, keys: tuple[ClaimKey, ...] = (NEW_KEY,)) -> None:
+        self.conninfo = conninfo
+        self.clock_ms = now_ms()
+        self._store = emulated.open_database(":memory:")
+        described = emulated.Configuration(
+            port=0, account=ACCOUNT, token=TOKEN, namespace=NAMESPACE, queues=(Queue(name=QUEUE),), database=":memory:"
+        )
+        self.app = emulated.Provider(described, self._store, lambda: self.clock_ms).app()
+        self.database = Database(conninfo)
+        self.provider = Provider(provider_config("http://127.0.0.1"), transport=httpx.ASGITransport(app=self.app))
+        self.settler = Settler(ORIGIN_URL, "key-1")
+        self.intake = Intake(self.database, self.settler, Trust(keys=keys, issuer=ISSUER, audience=ORIGIN_URL))
+        self.reader = QueueReader(self.database, self.provider, self.intake, 5)
+        self.publisher = Publisher(self.database, self.provider)
+
+    async def __aenter__(self) -> Self:
+        await self.database.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.provider.close()
+        await self.database.close()
+        self._store.close()
+
+    def send(self, *batches: Any, content_type: str = "json") -> None:
+        """Queue messages: documents as JSON; for another content type, as the emulator's own path takes them."""
+        queue = [{"body": batch, "content_type": content_type} for batch in batches]
+        rows = [msgspec.convert(item, emulated.wire.Ingested) for item in _raw(queue)]
+        outgoing = [emulated.wire.outgoing(row, os.urandom(8).hex()) for row in rows]
+        emulated.QueueStore(self._store, (Queue(name=QUEUE),)).send(QUEUE, outgoing, self.clock_ms)
+
+    def backlog(self) -> int:
+        """Return how many messages nobody has acknowledged."""
+        return emulated.QueueStore(self._store, (Queue(name=QUEUE),)).backlog(QUEUE)
+
+    def forget_values(self) -> None:
+        """Lose all that the key-value store has."""
+        for (table,) in self._store.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            if table not in {"message", "sqlite_sequence"}:
+                self._store.execute(f"DELETE FROM {table}")
+
+
+def on_edge_side(conninfo: str, story: Callable[[EdgeSide], Awaitable[T]], **options: Any) -> T:
+    """Run a story against a new `EdgeSide`."""
+
+    async def main() -> T:
+        async with EdgeSide(conninfo, **options) as side:
+            return await story(side)
+
+    return asyncio.run(main())
+
+
+class EmulatedProvider:
+    """The emulated provider as a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._file = folder / "provider.json"
+        self._file.write_text(
+            json.dumps(
+                {
+                    "port": self.port,
+                    "account": ACCOUNT,
+                    "token": TOKEN,
+                    "namespace": NAMESPACE,
+                    "queues": [{"name": QUEUE, "max_retries": 100}],
+                    "database": str(folder / "provider.sqlite"),
+                }
+            )
+        )
+        self._client = httpx.Client(base_url=self.url, trust_env=False)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "scripts.emulator.provider", str(self._file)]
+        self._process = subprocess.Popen(command, cwd=ROOT)
+        until_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                self._client.get("/emulator/health").raise_for_status()
+            except httpx.HTTPError:
+                if time.monotonic() > until_s:
+                    raise
+                time.sleep(0.05)
+            else:
+                return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self._client.close()
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+    def send(self, *batches: dict[str, Any]) -> None:
+        """Queue messages."""
+        for start in range(0, len(batches), 50):
+            messages = [{"body": batch} for batch in batches[start : start + 50]]
+            self._client.post(f"/emulator/queues/{QUEUE}", json=messages).raise_for_status()
+
+    def backlog(self) -> int:
+        """Return how many messages nobody has acknowledged, without keeping any."""
+        answer = self._client.post(
+            f"/accounts/{ACCOUNT}/queues/{QUEUE}/messages/pull",
+            json={"batch_size": 1, "visibility_timeout_ms": 1},
+            headers={"Authorization": f"Bearer {TOKEN}"},
+        )
+        backlog: int = answer.json()["result"]["message_backlog_count"]
+        return backlog
+
+
+def provider_config(url: str) -> ProviderConfig:
+    return ProviderConfig(url=url, account=ACCOUNT, token=TOKEN, kv_namespace=NAMESPACE, queue=QUEUE)
+
+
+def query(conninfo: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement, committed."""
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        found = connection.execute(statement.encode(), values)
+        return found.fetchall() if found.description else []
+
+
+def add_drop(conninfo: str, drop: str = "drop-1", **changes: Any) -> None:
+    """Store a drop that is open now: 100 units, one for each viewer."""
+    at_ms = now_ms()
+    row: dict[str, Any] = {"total": 100, "cap": 1, "opens": at_ms - 3_600_000, "closes": at_ms + 3_600_000, **changes}
+    query(
+        conninfo,
+        "INSERT INTO drops (drop, run, sku, total, free, opens_at_ms, closes_at_ms, per_viewer_cap, created_ms,"
+        " updated_ms) VALUES (%s, 'run-1', 'sku-1', %s, %s, %s, %s, %s, %s, %s)",
+        drop,
+        row["total"],
+        row["total"],
+        row["opens"],
+        row["closes"],
+        row["cap"],
+        at_ms,
+        at_ms,
+    )
+
+
+def _raw(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**message, "body": msgspec.Raw(msgspec.json.encode(message["body"]))} for message in messages]
