@@ -23,7 +23,9 @@ from origin.provider import Provider, ProviderConfig
 from origin.publishing import Publisher
 from origin.settling import Settler
 from scripts.emulator import provider as emulated
-from scripts.emulator.queues import Queue
+from scripts.emulator import wire
+from scripts.emulator.kv import KvStore, Pair
+from scripts.emulator.queues import Queue, QueueStore
 from shared.claims import Claim, sign_claim
 from shared.keys import ClaimKey
 from tests.samples import ISSUER, NEW_KEY, ORIGIN_URL, VIEWER, make_claim
@@ -106,19 +108,22 @@ class EdgeSide:
     def send(self, *batches: Any, content_type: str = "json") -> None:
         """Queue messages: documents as JSON; for another content type, as the emulator's own path takes them."""
         queue = [{"body": batch, "content_type": content_type} for batch in batches]
-        rows = [msgspec.convert(item, emulated.wire.Ingested) for item in _raw(queue)]
-        outgoing = [emulated.wire.outgoing(row, os.urandom(8).hex()) for row in rows]
-        emulated.QueueStore(self._store, (Queue(name=QUEUE),)).send(QUEUE, outgoing, self.clock_ms)
+        rows = [msgspec.convert(item, wire.Ingested) for item in _raw(queue)]
+        outgoing = [wire.outgoing(row, os.urandom(8).hex()) for row in rows]
+        QueueStore(self._store, (Queue(name=QUEUE),)).send(QUEUE, outgoing, self.clock_ms)
 
     def backlog(self) -> int:
         """Return how many messages nobody has acknowledged."""
-        return emulated.QueueStore(self._store, (Queue(name=QUEUE),)).backlog(QUEUE)
+        return QueueStore(self._store, (Queue(name=QUEUE),)).backlog(QUEUE)
 
-    def forget_values(self) -> None:
-        """Lose all that the key-value store has."""
-        for (table,) in self._store.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            if table not in {"message", "sqlite_sequence"}:
-                self._store.execute(f"DELETE FROM {table}")
+    def forget_value(self, key: str) -> None:
+        """Lose a value of the key-value store."""
+        KvStore(self._store, [NAMESPACE]).delete(NAMESPACE, key, self.clock_ms)
+
+    def change_value(self, key: str, value: bytes) -> None:
+        """Put something else in the key-value store."""
+        pair = Pair(key=key, value=value, metadata=b"null", expires_ms=None)
+        KvStore(self._store, [NAMESPACE]).write(NAMESPACE, [pair], self.clock_ms)
 
 
 def on_edge_side(conninfo: str, story: Callable[[EdgeSide], Awaitable[T]], **options: Any) -> T:
