@@ -44,7 +44,7 @@ function collect(directory, prefix, into) {
   for (const entry of readdirSync(directory, { withFileTypes: true })) {
     const source = path.join(directory, entry.name);
     const name = `${prefix}/${entry.name}`;
-    if (entry.name === "__pycache__") continue;
+    if (entry.name === "__pycache__" || entry.name.startsWith(".")) continue;
     if (entry.isDirectory()) collect(source, name, into);
     else into.set(name, readFileSync(source));
   }

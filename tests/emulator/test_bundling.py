@@ -1,0 +1,132 @@
+"""What is staged, and what the platform's tool would upload of it."""
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from scripts.bundling import stage
+from scripts.vendoring import STAMP, BundleError, vendor
+from tests.emulator.program import ROOT
+
+COMPONENT = "edge/component/cliptill-overlay.js"
+CLAIMS = "edge/component/cliptill-claims.js"
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A small clone with the product's wheels, and packages of two files."""
+    for name in ("edge/__init__.py", "edge/worker.py", "shared/__init__.py", "shared/kept.txt", "shared/money.py"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'"""{name}."""\n')
+    (tmp_path / COMPONENT).parent.mkdir()
+    overlay = 'import { tag } from "./tag.js";\nexport { tag };\ncustomElements.define(tag, class {});\n'
+    (tmp_path / COMPONENT).write_text(overlay)
+    (tmp_path / CLAIMS).write_text('import { tag } from "./cliptill-overlay.js";\nconsole.log(tag);\n')
+    (tmp_path / "edge/component/tag.js").write_text('export const tag = "cliptill-overlay";\n')
+    requirements = tmp_path / "scripts" / "requirements"
+    requirements.mkdir(parents=True)
+    shutil.copy(ROOT / "scripts" / "requirements" / "edge.txt", requirements)
+    (ROOT / "build").mkdir(exist_ok=True)
+    vendor(requirements / "edge.txt", ROOT / "python_modules", ROOT / "build")
+    shutil.copytree(ROOT / "python_modules", tmp_path / "python_modules")
+    (tmp_path / "node_modules").symlink_to(ROOT / "node_modules")
+    return tmp_path
+
+
+def _staged(root: Path) -> dict[str, bytes]:
+    folders = [root / "build" / "bundle", root / "build" / "assets"]
+    paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(root / "build").as_posix(): path.read_bytes() for path in paths}
+
+
+def test_the_workers_python_files_and_the_component_are_staged(clone: Path) -> None:
+    manifest = stage(clone)
+    assert sorted(_staged(clone)) == [
+        "assets/_headers",
+        "assets/cliptill-claims.js",
+        "assets/cliptill-overlay.js",
+        "bundle/edge/__init__.py",
+        "bundle/edge/worker.py",
+        "bundle/shared/__init__.py",
+        "bundle/shared/money.py",
+        "bundle/worker.py",
+    ]
+    component = _staged(clone)["assets/cliptill-overlay.js"]
+    assert b"import" not in component
+    assert b'from"./cliptill-overlay.js"' in _staged(clone)["assets/cliptill-claims.js"]
+    assert b"cliptill-overlay" in component
+    assert manifest["component_gzip_bytes"] == len(gzip.compress(component, 9, mtime=0))
+    assert "python_modules/starlette/routing.py" in manifest["bundle"]
+    assert not [name for name in manifest["bundle"] if name.endswith((".pyi", STAMP)) or "dist-info" in name]
+    assert json.loads((clone / "build" / "manifest.json").read_text()) == manifest
+
+
+def test_the_same_sources_give_the_same_bytes(clone: Path) -> None:
+    first, files = stage(clone), _staged(clone)
+    (clone / "edge" / "worker.py").touch()
+    assert stage(clone) == first
+    assert _staged(clone) == files
+
+
+def test_what_is_removed_from_the_sources_is_removed_from_the_bundle(clone: Path) -> None:
+    stage(clone)
+    (clone / "shared" / "money.py").unlink()
+    stage(clone)
+    assert "bundle/shared/money.py" not in _staged(clone)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        pytest.param(COMPONENT, "not javascript (", "cannot be bundled", id="component-with-an-error"),
+        pytest.param(COMPONENT, None, "is missing", id="component-missing"),
+        pytest.param("scripts/requirements/edge.txt", None, "run scripts/lock", id="lock-missing"),
+        pytest.param("scripts/requirements/edge.txt", "idna==3.20 --hash=sha256:00\n", "cannot be had", id="bad-hash"),
+        pytest.param("shared/money.py", os.urandom(1_600_000).hex(), "are the most", id="bundle-too-large"),
+        pytest.param(COMPONENT, f"console.log('{os.urandom(7000).hex()}')", "are the most", id="component-too-large"),
+    ],
+)
+def test_what_cannot_be_staged_leaves_the_former_bundle(
+    clone: Path, name: str, text: str | None, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage(clone)
+    files, wheels = _staged(clone), sorted((clone / "python_modules").rglob("*"))
+    if text is None:
+        (clone / name).unlink()
+    else:
+        (clone / name).write_text(text)
+    with pytest.raises(BundleError, match=message):
+        stage(clone)
+    assert _staged(clone) == files
+    assert sorted((clone / "python_modules").rglob("*")) == wheels
+    assert sorted(path.name for path in (clone / "build").iterdir()) == [".lock", "assets", "bundle", "manifest.json"]
+    capsys.readouterr()
+
+
+def test_the_platforms_tool_would_upload_the_bundle_and_nothing_else(clone: Path) -> None:
+    manifest = stage(clone)
+    configuration = (ROOT / "wrangler.toml").read_text()
+    assert 'command = "scripts/bundle"' in configuration
+    (clone / "wrangler.toml").write_text(configuration.replace('command = "scripts/bundle"', 'command = "true"'))
+    # No address answers: the tool must need none.
+    environment = {
+        **os.environ,
+        **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9"),
+        "WRANGLER_SEND_METRICS": "false",
+        "WRANGLER_LOG_PATH": str(clone / "logs"),
+        "XDG_CONFIG_HOME": str(clone / "home"),
+        "CI": "1",
+    }
+    command = ["node_modules/.bin/wrangler", "deploy", "--dry-run", "--outdir", "out", "--env", "production"]
+    done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    warnings = [line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line]
+    assert [line for line in warnings if "Proxy environment variables" not in line] == []
+    uploaded = {path.relative_to(clone / "out").as_posix() for path in (clone / "out").rglob("*") if path.is_file()}
+    assert uploaded - {"README.md"} == set(manifest["bundle"])
