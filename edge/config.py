@@ -18,6 +18,7 @@ from shared.structs import Strict
 
 NAMES: Final = ("ORIGIN_URL", "ISSUER", "CLAIM_KEYS", "PUBLIC_URL", "STOCK_TIMEOUT_MS")
 _MAX_TIMEOUT_MS: Final = 10_000
+_MAX_DIGITS: Final = 5
 
 
 class EdgeConfig(Strict, frozen=True, kw_only=True):
@@ -37,7 +38,7 @@ def read_config(values: Mapping[str, str]) -> EdgeConfig:
         ConfigurationError: when one is missing or wrong; the message names it, never its value.
     """
     timeout = values.get("STOCK_TIMEOUT_MS") or "400"
-    if not timeout.isdecimal() or not 0 < int(timeout) <= _MAX_TIMEOUT_MS:
+    if not timeout.isdecimal() or len(timeout) > _MAX_DIGITS or not 0 < int(timeout) <= _MAX_TIMEOUT_MS:
         raise ConfigurationError(f"STOCK_TIMEOUT_MS is not a number of milliseconds from 1 to {_MAX_TIMEOUT_MS}")
     try:
         keys = parse_claim_keys(values.get("CLAIM_KEYS", ""))

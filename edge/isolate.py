@@ -19,7 +19,9 @@ T = TypeVar("T")
 MAX_CLIPS: Final = 512
 MAX_DROPS: Final = 2048
 MAX_CLAIMS: Final = 2048
-MAX_TEMPLATES: Final = 2048
+# By size, not by number: a viewer may ask for the largest clip in as many contexts as there are words.
+MAX_TEMPLATE_BYTES: Final = 16 * 2**20
+_TEMPLATE_OVERHEAD_BYTES: Final = 4096  # the key, which is the viewer's own text, and the objects around it
 
 
 @dataclass(slots=True)
@@ -29,6 +31,11 @@ class Entry(Generic[T]):
     value: T
     read_at_ms: int
     leased_until_ms: int = 0
+
+
+def _weigh(template: OverlayTemplate) -> int:
+    lasting = len(template.head) + len(template.foot) + sum(len(offer.head) for offer in template.offers)
+    return lasting + _TEMPLATE_OVERHEAD_BYTES
 
 
 @dataclass(slots=True)
@@ -52,7 +59,7 @@ class Isolate:
     manifests: MutableMapping[str, Entry[Manifest | None]] = field(default_factory=lambda: LRUCache(MAX_CLIPS))
     stock: MutableMapping[str, Entry[StockSnapshot | None]] = field(default_factory=lambda: LRUCache(MAX_DROPS))
     templates: MutableMapping[tuple[object, ...], OverlayTemplate] = field(
-        default_factory=lambda: LRUCache(MAX_TEMPLATES)
+        default_factory=lambda: LRUCache(MAX_TEMPLATE_BYTES, getsizeof=_weigh)
     )
     buckets: MutableMapping[str, Bucket] = field(default_factory=lambda: LRUCache(MAX_DROPS))
     claims: MutableMapping[str, "GivenClaim"] = field(default_factory=lambda: LRUCache(MAX_CLAIMS))
