@@ -9,6 +9,7 @@ Exit codes: 0 done; 1 the name is taken (create) or not known (revoke); 2 wrong 
 import argparse
 import asyncio
 import datetime as dt
+import logging
 import os
 import sys
 import time
@@ -68,6 +69,7 @@ def main(arguments: list[str]) -> int:
     commands.add_parser("list", help="list all keys")
     commands.add_parser("revoke", help="make a key worthless").add_argument("name", type=_read_name)
     options = parser.parse_args(arguments)
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # one line of our own says it
     try:
         conninfo = locate_database(os.environ)
         return asyncio.run(_run(conninfo, COMMANDS[options.command], getattr(options, "name", "")))
