@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
+import anyio
 import msgspec
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
@@ -33,6 +34,7 @@ from shared.structs import ClaimId, Strict
 
 MAX_BODY_BYTES: Final = 4_096
 STREAM_S: Final = 300.0  # then a client that still waits connects again
+STOPPING_S: Final = 2.0  # for streams to end properly when this process does
 PING_S: Final = 15
 EVENT: Final = "settlement"
 
@@ -153,16 +155,34 @@ class Settlements:
         claim, decision = asked
         if decision is None and self._watcher.is_full:
             return refuse(Problem(code=Code.OVERLOADED, retry_after_s=1))
-        return EventSourceResponse(self._events(claim, decision), ping=PING_S, sep="\n")
+        stopping = anyio.Event()
+        return EventSourceResponse(
+            self._events(claim.jti, decision, stopping),
+            ping=PING_S,
+            sep="\n",
+            shutdown_event=stopping,
+            shutdown_grace_period=STOPPING_S,
+        )
 
-    async def _events(self, claim: Claim, decision: Decision | None) -> AsyncIterator[ServerSentEvent]:
+    async def _events(
+        self, claim_id: str, decision: Decision | None, stopping: anyio.Event
+    ) -> AsyncIterator[ServerSentEvent]:
         yield ServerSentEvent(comment="waiting")
         if decision is None:
-            try:
-                decision = await asyncio.wait_for(self._watcher.wait(claim.jti), STREAM_S)
-            except TimeoutError:
-                return
-        yield ServerSentEvent(event=EVENT, data=tell_decision(decision, self._keys).body.decode())
+            decision = await self._wait(claim_id, stopping)
+        if decision is not None:
+            yield ServerSentEvent(event=EVENT, data=tell_decision(decision, self._keys).body.decode())
+
+    async def _wait(self, claim_id: str, stopping: anyio.Event) -> Decision | None:
+        """Return the decision, or None when it takes too long or this process is about to end."""
+        decided = asyncio.create_task(self._watcher.wait(claim_id))
+        told = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait((decided, told), timeout=STREAM_S, return_when=asyncio.FIRST_COMPLETED)
+            return decided.result() if decided.done() else None
+        finally:
+            decided.cancel()
+            told.cancel()
 
     async def _look_up(self, request: Request) -> tuple[Claim, Decision | None] | Response:
         """Return the claim that is presented, and what was decided on it; or a refusal."""
