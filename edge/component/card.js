@@ -90,7 +90,7 @@ export const buildCard = (root, scene, tap) => {
   const links = make("nav");
   const body = make("div", {}, stale, offers, shelf, links);
   const status = make("p", { role: "status" });
-  const card = make("section", {}, make("h2", {}, fold), body, status);
+  const card = make("section", { part: "card" }, make("h2", {}, fold), body, status);
   card.hidden = true;
   root.adoptedStyleSheets = [sheet()];
   root.replaceChildren(slot, card);

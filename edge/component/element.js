@@ -105,7 +105,7 @@ class Overlay {
       fresh: this.#fresh,
       claims: wallet?.claims() ?? [],
       busy: (offer, claims) => this.#waiting.has(offer.offer) || claims.some((saved) => wallet?.busy(saved)),
-      outcome: (saved) => wallet?.outcome(this.#view, saved),
+      outcome: (saved) => wallet?.outcome(this.#view, saved, true),
       stockOf: (offer) => this.#stocks.of(offer),
       at: now(),
     };

@@ -42,14 +42,23 @@ const tell = (view, key, value) => {
 /**
  * @param {View | undefined} view
  * @param {Saved} saved
+ * @returns {string} the receipt in short: run numbers, and what is due at pickup
+ */
+const receipt = (view, { settled, price }) => {
+  const numbers = settled?.run_numbers.map((number) => tell(view, "number", number)) ?? [];
+  const due = settled?.payment === "at_pickup" ? [tell(view, "pay_at_pickup", price.text)] : [];
+  return [...numbers, ...due].join(" · ");
+};
+
+/**
+ * @param {View | undefined} view
+ * @param {Saved} saved
+ * @param {boolean} [beside] beside an offer whose button says already that it is settled
  * @returns {string}
  */
-export const outcome = (view, { state, code, settled, price }) => {
-  if (settled) {
-    const numbers = settled.run_numbers.map((number) => tell(view, "number", number));
-    const due = settled.payment === "at_pickup" ? tell(view, "pay_at_pickup", price.text) : price.text;
-    return [tell(view, "settled"), ...numbers, due].join(" · ");
-  }
+export const outcome = (view, saved, beside) => {
+  const { state, code } = saved;
+  if (state === "settled") return beside ? receipt(view, saved) : `${tell(view, "settled")} ${receipt(view, saved)}`;
   if (state === "refused") return tell(view, `${code}`);
   if (code && !navigator.onLine) return tell(view, "offline");
   if (state === "tapped") return tell(view, code ?? "claiming");

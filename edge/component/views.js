@@ -22,12 +22,12 @@ const REFRESH_MS = 60_000;
  * @param {AbortSignal} signal
  * @param {Follower} follower
  */
-export const loadView = async (url, signal, { show }) => {
+export const loadView = async (url, signal, follower) => {
   const sentMs = Date.now();
   const answer = await ask(url, { headers: { Accept: "application/json" }, signal });
   if (answer.status === 200 && !signal.aborted) {
     learn(answer.body.server_time_ms, sentMs);
-    show(answer.body);
+    follower.show(answer.body);
   }
   return answer;
 };
@@ -37,9 +37,9 @@ export const loadView = async (url, signal, { show }) => {
  * @param {AbortSignal} signal
  * @param {Follower} follower
  */
-const loadShared = async (url, signal, { show }) => {
+const loadShared = async (url, signal, follower) => {
   const { status, body } = await ask(url, { signal });
-  if (status === 200 && !signal.aborted) show(body);
+  if (status === 200 && !signal.aborted) follower.show(body);
 };
 
 /**
