@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -144,6 +146,7 @@ class EmulatedProvider:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        self._database = folder / "provider.sqlite"
         self._file = folder / "provider.json"
         self._file.write_text(
             json.dumps(
@@ -153,7 +156,7 @@ class EmulatedProvider:
                     "token": TOKEN,
                     "namespace": NAMESPACE,
                     "queues": [{"name": QUEUE, "max_retries": 100}],
-                    "database": str(folder / "provider.sqlite"),
+                    "database": str(self._database),
                 }
             )
         )
@@ -187,14 +190,21 @@ class EmulatedProvider:
             self._client.post(f"/emulator/queues/{QUEUE}", json=messages).raise_for_status()
 
     def backlog(self) -> int:
-        """Return how many messages nobody has acknowledged, without keeping any."""
-        answer = self._client.post(
-            f"/accounts/{ACCOUNT}/queues/{QUEUE}/messages/pull",
-            json={"batch_size": 1, "visibility_timeout_ms": 1},
-            headers={"Authorization": f"Bearer {TOKEN}"},
-        )
-        backlog: int = answer.json()["result"]["message_backlog_count"]
-        return backlog
+        """Return how many messages nobody has acknowledged."""
+        return self._change("SELECT count(*) FROM message")
+
+    def end_leases(self) -> None:
+        """Let the time pass after which what was pulled and not acknowledged comes again."""
+        self._change("UPDATE message SET visible_ms = 0")
+
+    def clear(self) -> None:
+        """Forget all messages."""
+        self._change("DELETE FROM message")
+
+    def _change(self, statement: str) -> int:
+        with closing(sqlite3.connect(self._database, timeout=PATIENCE_S)) as database, database:
+            row = database.execute(statement).fetchone()
+        return 0 if row is None else int(row[0])
 
 
 def provider_config(url: str) -> ProviderConfig:
