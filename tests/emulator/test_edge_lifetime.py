@@ -1,5 +1,6 @@
 """How the emulator starts, takes a changed bundle, and ends: only what is whole is used, and nothing is left behind."""
 
+import os
 import shutil
 import signal
 import socket
@@ -88,6 +89,15 @@ def test_it_ends_promptly_and_leaves_no_process(
     assert not [pid for pid in children if is_alive(pid)]
 
 
+def test_a_runtime_that_dies_is_one_clear_line(folder: Path, services: FakeServices) -> None:
+    program = Program(configure(folder, services.url))
+    program.until("ready")
+    for child in program.children():
+        os.kill(child, signal.SIGKILL)
+    assert program.until("error") == {"error": "runtime_ended", "node": "fra"}
+    assert program.end(None) == 4
+
+
 def test_nodes_share_nothing(folder: Path, services: FakeServices) -> None:
     nodes = [{"name": name, "port": 0} for name in ("fra", "nrt")]
     program = Program(configure(folder, services.url, nodes=nodes))
@@ -106,15 +116,10 @@ def test_many_first_requests_wait_for_one_boot(folder: Path, services: FakeServi
     port = _free_port()
 
     def first_answer(_number: int) -> tuple[int, str]:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                response = httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False, timeout=20)
-            except httpx.ConnectError:
-                time.sleep(0.005)
-            else:
-                return response.status_code, response.text
-        raise AssertionError("it never answered")
+        services.wait_for(lambda: _is_open(port))
+        with httpx.Client(trust_env=False, verify=False, timeout=20) as client:  # noqa: S501 - no TLS: faster to make
+            response = client.get(f"http://127.0.0.1:{port}/health")
+        return response.status_code, response.text
 
     program = Program(configure(folder, services.url, nodes=[{"name": "fra", "port": port}]))
     try:
@@ -130,6 +135,11 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _refused(configuration: dict[str, object]) -> tuple[int, dict[str, object]]:
