@@ -22,7 +22,6 @@ class Code(StrEnum):
     UNKNOWN_FIELD = "unknown_field"
     INVALID_FIELD = "invalid_field"
     BODY_TOO_LARGE = "body_too_large"
-    LENGTH_REQUIRED = "length_required"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     NOT_ACCEPTABLE = "not_acceptable"
     NOT_FOUND = "not_found"
@@ -85,7 +84,6 @@ TABLE: Final[dict[Code, Meaning]] = {
     Code.UNKNOWN_FIELD: Meaning(422, "The body has a field that is not known"),
     Code.INVALID_FIELD: Meaning(422, "A value is not as documented"),
     Code.BODY_TOO_LARGE: Meaning(413, "The body is too large"),
-    Code.LENGTH_REQUIRED: Meaning(411, "The length of the body must be given"),
     Code.UNSUPPORTED_MEDIA_TYPE: Meaning(415, "The content type is not taken here"),
     Code.NOT_ACCEPTABLE: Meaning(406, "None of the accepted media types is made here"),
     Code.NOT_FOUND: Meaning(404, "There is nothing at this address"),
