@@ -262,7 +262,10 @@ def _event_rows(batch: ReadBatch, now_ms: int) -> list[tuple[object, ...]]:
 
 
 def _event_details(item: Positioned) -> tuple[object, ...]:
-    """Return clip, offer, drop, claim id, expiry, code, name, duration and detail of an event."""
+    """Return clip, offer, drop, claim id, expiry, code, name, duration and detail of an event.
+
+    The detail of a refusal is the number of further ones that the node only counted.
+    """
     event = item.event
     if isinstance(event, ClaimIssued):
         return (event.clip, event.offer, event.drop, event.claim_id, event.expires_at_ms, None, None, None, "")
