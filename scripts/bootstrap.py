@@ -14,7 +14,7 @@ NEWEST_TRIED = 14
 
 
 def start(level: str, module: str, arguments: "list[str]") -> int:  # noqa: RET503 - execve does not return
-    """Set the clone up for `level`, then become `.venv/bin/python -m module` with these arguments.
+    """Set the clone up for `level`, then become the program `module` with these arguments.
 
     Returns:
         An exit code, and only when the set-up failed: otherwise the process is replaced.
@@ -29,7 +29,7 @@ def start(level: str, module: str, arguments: "list[str]") -> int:  # noqa: RET5
         return 1
     os.chdir(root)
     python = installation.venv_python(root)
-    os.execve(python, [python, "-m", module, *arguments], environment)  # noqa: S606 - no shell is wanted
+    os.execve(python, [python, "-m", "scripts.launch", module, *arguments], environment)  # noqa: S606 - no shell is wanted
 
 
 def _find_newer_python() -> int:

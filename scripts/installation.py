@@ -47,8 +47,10 @@ def set_up(root: str, level: str) -> dict[str, str] | None:
     """
     clone = Path(root)
     environment = program_environment(clone, dict(os.environ))
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        signal.signal(signal.SIGHUP, _interrupt)
     try:
         state = clone / ".cliptill"
         state.mkdir(exist_ok=True)

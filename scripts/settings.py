@@ -44,6 +44,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         nodes: how many edge nodes.
         lateness_ms: after how long a node sees a published manifest; the first node sees it at once.
         database_url: another database than the embedded one.
+        with_site: whether the demo's web site is started.
     """
 
     data: Path
@@ -51,6 +52,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int = 1
     lateness_ms: int = 0
     database_url: str = ""
+    with_site: bool = True
 
 
 class Addresses(msgspec.Struct, frozen=True, kw_only=True):

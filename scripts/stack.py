@@ -15,6 +15,7 @@ from scripts import settings
 from scripts.children import Children, RunError
 from scripts.demo.campaign import CLIP, CampaignError, Loader
 from scripts.settings import Addresses, Options, Secrets
+from shared.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_S = 60.0
@@ -52,7 +53,12 @@ async def start_stack(children: Children, options: Options, say: Say) -> Stack:
         RunError: something does not start; the message is what the user must know.
     """
     async with httpx.AsyncClient(timeout=10.0, trust_env=False) as client:
-        return await _Starter(children, client, options).start(say)
+        try:
+            return await _Starter(children, client, options).start(say)
+        except (CampaignError, ConfigurationError) as problem:
+            raise RunError(str(problem)) from problem
+        except httpx.HTTPError as problem:
+            raise RunError(f"a process that was started does not answer: {type(problem).__name__}") from problem
 
 
 class _Starter:
@@ -80,8 +86,13 @@ class _Starter:
             await self._introduce_nodes(control)
             say("edge ready")
             version = await self._load_campaign(environment)
+            # Asked for too early, a node would remember for some seconds that there is no such clip.
+            await until_answered(self._client, f"{self._addresses.provider_url}/emulator/nodes", "an edge node")
+            overlay = f"{self._addresses.edge_urls[0]}/v1/clips/{CLIP}/overlay"
+            await until_answered(self._client, overlay, "the demo clip's overlay")
             say(f"demo campaign published, version {version}")
-            await self._start_site()
+            if self._options.with_site:
+                await self._start_site()
         finally:
             for task in (provider, edge):
                 task.cancel()
@@ -130,16 +141,13 @@ class _Starter:
         key_file = self._options.data / "secrets" / OPERATOR_KEY
         key = key_file.read_text().strip() if key_file.exists() else ""
         loader = Loader(self._client, self._addresses.origin_url, key)
-        if not await loader.knows_key():
+        if not key or not await loader.knows_key():
             key_file.unlink(missing_ok=True)
             create = [sys.executable, "-m", "origin.keys", "create", f"demo-{time.time_ns()}"]
             made = (await run_to_end(create, environment, "making an operator key")).strip()
             key = keep_secret(self._options.data, OPERATOR_KEY, lambda: made)
             loader = Loader(self._client, self._addresses.origin_url, key)
-        try:
-            return await loader.load(self._addresses.site_url, time.time_ns() // 1_000_000)
-        except CampaignError as problem:
-            raise RunError(str(problem)) from problem
+        return await loader.load(self._addresses.site_url, time.time_ns() // 1_000_000)
 
     async def _start_site(self) -> None:
         urls = (self._addresses.edge_urls[0], self._addresses.origin_url)

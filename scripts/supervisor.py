@@ -4,8 +4,8 @@
     scripts/run --once [--json]                               the whole loop once, on free ports, with throwaway data
 
 The order: the database, its schema; at the same time the emulated provider and the edge; then the origin; then the
-demo's campaign, through the origin's operator API; then the demo site. Whatever ends the run (Ctrl-C, SIGTERM, SIGHUP, a
-failed step, a process that dies) ends every process that it started.
+demo's campaign, through the origin's operator API; then the demo site. Whatever ends the run (Ctrl-C, SIGTERM, SIGHUP,
+a failed step, a process that dies) ends every process that it started.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def main(arguments: list[str]) -> int:
     except asyncio.CancelledError:
         return INTERRUPTED
     except RunError as problem:
+        if chosen.json:
+            print(loop.write_json([loop.Step(name="start", ok=False, ms=0, why=str(problem))]))
         print(f"cliptill: {problem}", file=sys.stderr)
         return 1
 
@@ -101,9 +104,11 @@ async def _run_on(options: Options, progress: Progress) -> int:
 async def _run_once(progress: Progress, *, as_json: bool) -> int:
     """Start a stack of its own, send one viewer through the whole loop, end it."""
     with tempfile.TemporaryDirectory(prefix="cliptill-once-", ignore_cleanup_errors=True) as folder:
-        options = Options(data=Path(folder), port=0)
+        options = Options(data=Path(folder), port=0, with_site=False)
+        began = time.monotonic()
         async with _running(options, progress) as (children, stack):
-            steps = await children.guard(loop.run_loop(stack))
+            started = loop.Step(name="start", ok=True, ms=round((time.monotonic() - began) * 1000, 1))
+            steps = [started, *await children.guard(loop.run_loop(stack))]
         print(loop.write_json(steps) if as_json else loop.write_text(steps))
         return 0 if loop.is_right(steps) else 1
 
@@ -124,7 +129,8 @@ async def _running(options: Options, progress: Progress) -> AsyncIterator[tuple[
         told = True
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        event_loop.add_signal_handler(number, tell)
+        if signal.getsignal(number) is not signal.SIG_IGN or number != signal.SIGHUP:  # as nohup leaves it
+            event_loop.add_signal_handler(number, tell)
     try:
         yield children, await children.guard(start_stack(children, options, progress.say))
     finally:

@@ -49,7 +49,12 @@ class Viewer:
         """Return the headers that show the claim, and that it is this viewer's."""
         return {"Authorization": f"DPoP {claim}", "DPoP": self.proof(method, url, claim, now_s)}
 
-    async def settle(self, client: httpx.AsyncClient, settle_url: str, claim: str, now_s: int) -> httpx.Response:
-        """Post the claim to the origin, and return its answer."""
-        headers = self.headers("POST", settle_url, claim, now_s)
-        return await client.post(settle_url, headers=headers, json={})
+    async def settle(self, client: httpx.AsyncClient, answer: Body, now_s: int) -> httpx.Response:
+        """Post the claim that the edge answered to its origin, and return what that says."""
+        url, claim = settlements_url(answer), answer["claim"]
+        return await client.post(url, headers=self.headers("POST", url, claim, now_s), json={})
+
+
+def settlements_url(answer: Body, *path: str) -> str:
+    """Return where a claim that the edge answered is settled, or a path below that."""
+    return "/".join((answer["settle_url"], "v1", "settlements", *path))

@@ -42,11 +42,15 @@ class NodeFeeder:
         self._clock_ms = clock_ms
         self._tasks: list[asyncio.Task[None]] = []
         self._wake: dict[str, asyncio.Event] = {}
+        self._nodes: tuple[Node, ...] = ()
+        # What each node was told: of each key, the number of its latest change.
+        self._seen: dict[str, dict[str, int]] = {}
         self._latest_ms = 0
 
     async def start(self, fleet: Fleet) -> None:
         """Serve this fleet, in the place of the one before: its nodes know nothing yet."""
         await self.stop()
+        self._nodes, self._seen = fleet.nodes, {node.name: {} for node in fleet.nodes}
         self._latest_ms = max((node.lateness_ms for node in fleet.nodes), default=0)
         self._wake = {node.name: asyncio.Event() for node in fleet.nodes}
         self._tasks = [asyncio.create_task(self._feed(fleet.control, node)) for node in fleet.nodes]
@@ -60,6 +64,14 @@ class NodeFeeder:
                 await task
         self._tasks = []
 
+    def is_up_to_date(self) -> bool:
+        """Return whether every node was told all that it may see by now."""
+        now_ms = self._clock_ms()
+        return not any(
+            self._store.changes(self._namespace, self._seen[node.name], now_ms, node.lateness_ms)
+            for node in self._nodes
+        )
+
     def notice(self) -> None:
         """Look again at once: the namespace was written to."""
         self._store.forget(self._namespace, self._clock_ms(), self._latest_ms)
@@ -67,8 +79,7 @@ class NodeFeeder:
             event.set()
 
     async def _feed(self, control: str, node: Node) -> None:
-        seen: dict[str, int] = {}
-        wake, pause_s = self._wake[node.name], RETRY_FIRST_S
+        seen, wake, pause_s = self._seen[node.name], self._wake[node.name], RETRY_FIRST_S
         while True:
             wake.clear()
             for change in self._store.changes(self._namespace, seen, self._clock_ms(), node.lateness_ms):

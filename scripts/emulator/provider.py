@@ -77,6 +77,7 @@ class Provider:
             Route(messages + "/ack", self._checked(self.acknowledge), methods=["POST"]),
             Route("/emulator/queues/{queue}", self._ours(self.ingest), methods=["POST"]),
             Route("/emulator/nodes", self._ours(self.replace_fleet), methods=["PUT"]),
+            Route("/emulator/nodes", self._ours(self.show_fleet), methods=["GET"]),
             Route("/emulator/health", self._ours(self.health), methods=["GET"]),
         ]
         return Starlette(
@@ -141,6 +142,12 @@ class Provider:
         fleet = wire.decode(await wire.read_body(request, FLEET_BYTES_MOST), Fleet)
         await self._feeder.start(fleet)
         return wire.succeeded({"nodes": len(fleet.nodes)})
+
+    async def show_fleet(self, _request: Request) -> Response:
+        """GET /emulator/nodes: whether the nodes know all that they may; 503 while they do not."""
+        if not self._feeder.is_up_to_date():
+            raise Refused(503, 10000, "some nodes have yet to be told of a write")
+        return wire.succeeded({"up_to_date": True})
 
     async def health(self, _request: Request) -> Response:
         """GET /emulator/health."""

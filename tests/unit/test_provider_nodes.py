@@ -91,8 +91,11 @@ def test_a_node_that_does_not_answer_is_asked_until_it_does() -> None:
             here.write("k", b"one")
             await here.feeder.start(Fleet(control="http://control", nodes=(Node(name="fra"),)))
             await here.control.told.wait()
+            assert not here.feeder.is_up_to_date()
             here.control.away = False
             await here.control.until({"/kv/fra/k": b"one"})
+            await asyncio.sleep(0)
+            assert here.feeder.is_up_to_date()
 
     asyncio.run(tell())
 
