@@ -19,6 +19,7 @@ import { serveControl } from "./control.mjs";
 import { EmulatorError } from "./image.mjs";
 import { EdgeNode } from "./node.mjs";
 import { prepare } from "./prepare.mjs";
+import { useWorkspace } from "./workspace.mjs";
 
 const EXIT_UNEXPECTED = 1;
 const EXIT_REFUSED = 2;
@@ -76,6 +77,7 @@ class Edge {
   constructor(config) {
     this.config = config;
     this.cache = new Cache(config.cache_dir, tell);
+    useWorkspace(config.cache_dir);
     this.nodes = config.nodes.map((node) => new EdgeNode(node, config, tell, () => this.#died(node.name)));
     this.reloads = 0;
     /** @type {import("./prepare.mjs").Prepared | undefined} */

@@ -20,7 +20,7 @@ from tests.emulator.stand_in import write_stand_in
 def folder(tmp_path: Path, stand_in: Path, edge: RunningEdge) -> Path:
     """A copy of the small app, with what the shared emulator has made and kept for it."""
     assert edge.boot["snapshot"]
-    shutil.copytree(stand_in, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(stand_in, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("run-*"))
     return tmp_path
 
 
@@ -87,6 +87,19 @@ def test_it_ends_promptly_and_leaves_no_process(
     assert program.end(how) == 0
     assert time.monotonic() - began < 2
     assert not [pid for pid in children if is_alive(pid)]
+    assert not list((folder / "cache").glob("run-*"))
+
+
+def test_what_a_killed_emulator_left_behind_is_removed_by_the_next(folder: Path, services: FakeServices) -> None:
+    program = Program(configure(folder, services.url))
+    program.until("ready")
+    children = program.children()
+    program.end(signal.SIGKILL)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    (left,) = (folder / "cache").glob("run-*")
+    with running(configure(folder, services.url)):
+        assert not left.exists()
 
 
 def test_a_runtime_that_dies_is_one_clear_line(folder: Path, services: FakeServices) -> None:
