@@ -34,6 +34,11 @@ HTML: Final = "text/html"
 MAX_DROPS: Final = 24  # as many as a clip has offers
 STOCK_CACHE: Final = "public, max-age=1"
 OVERLAY_CACHE: Final = "public, max-age=5, s-maxage=10, stale-if-error=86400"
+# The document runs the edge's component, and nothing else.
+_FRAME_POLICY: Final = (
+    "default-src 'none'; script-src {edge}; style-src {edge}; img-src https: data: {edge}; "
+    "media-src https: {edge}; connect-src {edge} {origin}; base-uri 'none'; form-action 'none'"
+)
 DropIds = Annotated[tuple[Identifier, ...], Meta(min_length=1, max_length=MAX_DROPS)]
 
 _CACHED: Final = {"Cache-Control": "who may keep it, and how long"}
@@ -80,6 +85,7 @@ class Windows:
         self._public_url = public_url
         self._edge_url = edge_url
         self._clock_ms = clock_ms
+        self._policy = _FRAME_POLICY.format(edge=edge_url, origin=public_url)
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return a handler for each operation."""
@@ -106,7 +112,7 @@ class Windows:
             return refuse(Problem(code=Code.CLIP_UNKNOWN))
         manifest, snapshots, now_ms = found
         template = compile_json(manifest, _everyone(manifest), settle_url=self._public_url, shared=True)
-        return _send(render_json(template, snapshots, now_ms), JSON)
+        return Response(render_json(template, snapshots, now_ms), 200, {"Cache-Control": OVERLAY_CACHE}, JSON)
 
     async def _read_document(self, request: Request) -> Response:
         found = await self._load(request.path_params["clip"])
@@ -114,7 +120,8 @@ class Windows:
             return refuse(Problem(code=Code.CLIP_UNKNOWN))
         manifest, snapshots, now_ms = found
         template = compile_html(manifest, _everyone(manifest), settle_url=self._public_url, edge_url=self._edge_url)
-        return _send(render_html(template, snapshots, now_ms), HTML)
+        headers = {"Cache-Control": OVERLAY_CACHE, "Content-Security-Policy": self._policy}
+        return Response(render_html(template, snapshots, now_ms), 200, headers, HTML)
 
     async def _load(self, clip: str) -> tuple[Manifest, dict[str, StockSnapshot], int] | None:
         now_ms = self._clock_ms()
@@ -132,7 +139,3 @@ class Windows:
 
 def _everyone(manifest: Manifest) -> ViewerContext:
     return ViewerContext(locale=manifest.default_locale, currency="", country="")
-
-
-def _send(body: bytes, media_type: str) -> Response:
-    return Response(body, 200, {"Cache-Control": OVERLAY_CACHE}, media_type)
