@@ -5,6 +5,8 @@ When a change is meant: `python -m tests.contract.golden_overlays`, and read the
 
 import gzip
 import json
+import subprocess
+import sys
 from html.parser import HTMLParser
 from typing import Final
 
@@ -33,6 +35,21 @@ def test_there_are_no_other_files() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_the_file_is_as_it_was(name: str) -> None:
     assert FILES[name].decode() == (FOLDER / name).read_text(encoding="utf-8")
+
+
+def test_every_process_makes_the_same() -> None:
+    command = "from tests.contract.golden_overlays import *; import sys; sys.stdout.write(str(dict(golden_files())))"
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", command],
+            cwd=FOLDER.parents[2],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert made == {str(FILES).encode()}
 
 
 @pytest.mark.parametrize("locale", sorted(TEXTS))
