@@ -156,6 +156,24 @@ class OriginProcess:
             self.kill()
 
 
+def origin_settings(conninfo: str, folder: str) -> dict[str, str]:
+    """Return all that an origin is told; nobody is at the provider's address."""
+    return {
+        "DATABASE_URL": conninfo,
+        "CLIPTILL_DATA": folder,
+        "CLIPTILL_PUBLIC_URL": PUBLIC_URL,
+        "CLIPTILL_EDGE_URL": "https://edge.example",
+        "CLIPTILL_ISSUER": ISSUER,
+        "CLIPTILL_CLAIM_KEYS": CLAIM_KEYS,
+        "CLIPTILL_SIGNING_KEY": SIGNING_KEYS,
+        "CLIPTILL_PROVIDER_URL": "http://127.0.0.1:9",
+        "CLIPTILL_PROVIDER_ACCOUNT": "account",
+        "CLIPTILL_PROVIDER_TOKEN": "provider-token",
+        "CLIPTILL_KV_NAMESPACE": "manifests",
+        "CLIPTILL_QUEUE": "events",
+    }
+
+
 class World:
     """A database, and the origins on it."""
 
@@ -174,27 +192,10 @@ class World:
 
     def start(self, **settings: str) -> OriginProcess:
         log = Path(self._folder.name) / f"origin-{len(self._origins)}.log"
-        origin = OriginProcess({**os.environ, **self.settings(), **settings}, log)
+        origin = OriginProcess({**os.environ, **origin_settings(self.conninfo, self._folder.name), **settings}, log)
         self._origins.append(origin)
         origin.wait_until_ready()
         return origin
-
-    def settings(self) -> dict[str, str]:
-        """All that an origin is told; nobody is at the provider's address."""
-        return {
-            "DATABASE_URL": self.conninfo,
-            "CLIPTILL_DATA": self._folder.name,
-            "CLIPTILL_PUBLIC_URL": PUBLIC_URL,
-            "CLIPTILL_EDGE_URL": "https://edge.example",
-            "CLIPTILL_ISSUER": ISSUER,
-            "CLIPTILL_CLAIM_KEYS": CLAIM_KEYS,
-            "CLIPTILL_SIGNING_KEY": SIGNING_KEYS,
-            "CLIPTILL_PROVIDER_URL": "http://127.0.0.1:9",
-            "CLIPTILL_PROVIDER_ACCOUNT": "account",
-            "CLIPTILL_PROVIDER_TOKEN": "provider-token",
-            "CLIPTILL_KV_NAMESPACE": "manifests",
-            "CLIPTILL_QUEUE": "events",
-        }
 
     def logs(self) -> str:
         return "".join(file.read_text() for file in sorted(Path(self._folder.name).glob("origin-*.log")))
