@@ -1,0 +1,167 @@
+"""`scripts/run` as a program: the whole loop works, and whatever ends the run ends everything that it started."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from scripts.settings import HOST, is_free
+from tests.processes import find_processes, wait_until_gone
+
+ROOT = Path(__file__).resolve().parents[2]
+START_S = 120.0
+END_S = 30.0
+
+
+@contextmanager
+def supervisor(data: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Start the supervisor, with its data folder's name in every command line of what it starts."""
+    environment = {**os.environ, "CLIPTILL_DATA": str(data), "PYTHONPATH": str(ROOT)}
+    environment.pop("DATABASE_URL", None)
+    command = [sys.executable, "-m", "scripts.launch", "scripts.supervisor", *arguments]
+    output = data.with_suffix(".out").open("w+")
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        output.close()
+
+
+def said(data: Path) -> str:
+    return data.with_suffix(".out").read_text()
+
+
+def wait_for(data: Path, text: str) -> None:
+    until = time.monotonic() + START_S
+    while text not in said(data):
+        assert time.monotonic() < until, said(data)
+        time.sleep(0.02)
+
+
+def started_by(data: Path) -> list[int]:
+    return find_processes(str(data))
+
+
+def all_gone(pids: list[int]) -> bool:
+    for pid in pids:
+        wait_until_gone(pid)
+    return True
+
+
+def free_row() -> int:
+    """Return the first of a row of ports that are free: the same addresses twice, so the same manifest twice."""
+    return next(base for base in range(12_000, 20_000, 10) if all(is_free(base + offset) for offset in range(4)))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bundle() -> None:
+    """Stage the bundle that the edge runs, unless it is staged."""
+    subprocess.run([ROOT / "scripts" / "bundle"], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_whole_loop_works_once() -> None:
+    command = [sys.executable, "-m", "scripts.supervisor", "--once", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=START_S)
+    document = json.loads(done.stdout)
+    assert document["ok"] is True, document
+    assert done.returncode == 0
+    names = [step["name"] for step in document["steps"]]
+    assert names[0] == "start"
+    assert names[-1] == "overlay with the new stock"
+    assert all(step["ok"] and step["ms"] > 0 for step in document["steps"])
+
+
+def test_a_run_serves_the_demo_and_a_second_one_finds_its_data_again(data: Path) -> None:
+    base = free_row()
+    for start in range(2):
+        with supervisor(data, "--port", str(base)) as process:
+            wait_for(data, "origin health")
+            urls = dict(re.findall(r"^  (demo page|edge|origin) +(http\S+)$", said(data), re.MULTILINE))
+            page = httpx.get(urls["demo page"], trust_env=False)
+            assert urls["edge"] in page.text
+            overlay = httpx.get(urls["edge"] + "/v1/clips/lantern-row/overlay", trust_env=False)
+            assert overlay.status_code == 200
+            refused = [sys.executable, "-m", "scripts.supervisor", "--port", "0"]
+            environment = {**os.environ, "CLIPTILL_DATA": str(data)}
+            second = subprocess.run(refused, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+            assert (second.returncode, second.stderr.count("\n")) == (1, 1)
+            assert "another scripts/run uses the data folder" in second.stderr
+            pids = started_by(data)
+            process.send_signal(signal.SIGTERM if start else signal.SIGINT)
+            assert process.wait(END_S) == 0
+        assert len(pids) >= 4
+        assert all_gone(pids)
+        assert "published, version 1\n" in said(data)
+
+
+@pytest.mark.parametrize(
+    ("number", "after"),
+    [
+        pytest.param(signal.SIGINT, "", id="interrupted at the very beginning"),
+        pytest.param(signal.SIGTERM, "database ready", id="told to end with a database"),
+        pytest.param(signal.SIGHUP, "origin ready", id="terminal closed with an origin"),
+        pytest.param(signal.SIGINT, "edge ready", id="interrupted with an edge"),
+    ],
+)
+def test_a_signal_during_the_start_ends_everything(data: Path, number: signal.Signals, after: str) -> None:
+    with supervisor(data, "--port", "0") as process:
+        if after:
+            wait_for(data, after)
+        else:
+            until = time.monotonic() + START_S
+            while not started_by(data):
+                assert time.monotonic() < until
+        pids = started_by(data)
+        process.send_signal(number)
+        assert process.wait(END_S) in {0, 130}
+    assert all_gone(pids)
+    assert started_by(data) == []
+    assert "Traceback" not in said(data)
+
+
+def test_a_killed_supervisor_leaves_nobody_behind(data: Path) -> None:
+    with supervisor(data, "--port", "0") as process:
+        wait_for(data, "edge ready")
+        pids = started_by(data)
+        process.kill()
+        process.wait()
+    assert all_gone(pids)
+
+
+def test_a_process_that_dies_ends_the_run_and_is_named(data: Path) -> None:
+    with supervisor(data, "--port", "0") as process:
+        wait_for(data, "origin health")
+        pids = started_by(data)
+        provider = next(pid for pid in find_processes("scripts.emulator.provider") if pid in pids)
+        os.kill(provider, signal.SIGKILL)
+        assert process.wait(END_S) == 1
+    assert "cliptill: provider ended (exit code -9)" in said(data)
+    assert all_gone(pids)
+
+
+def test_a_busy_port_is_said_in_one_line(data: Path) -> None:
+    with socket.socket() as busy:
+        busy.bind((HOST, 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        with supervisor(data, "--port", str(port)) as process:
+            assert process.wait(START_S) == 1
+    assert said(data).startswith(f"cliptill: port {port}, wanted for the demo site, is in use")
+    assert said(data).count("\n") == 1
