@@ -21,6 +21,8 @@ import { sheet } from "./styles.js";
  * @property {number} at
  */
 
+const LOW_EM = 21;
+
 let rows = 0;
 
 /**
@@ -98,11 +100,15 @@ export const buildCard = (root, scene, tap) => {
     body.hidden = !body.hidden;
     fold.ariaExpanded = `${!body.hidden}`;
   };
-  // A low video (a phone held upright) would vanish behind the card: there it goes below.
-  const size = new ResizeObserver(([{ contentRect }]) => card.classList.toggle("below", contentRect.height < 340));
+  // A video that is low, for the size of its viewer's text, would vanish behind the card: there it goes below.
+  const place = () => {
+    const [video] = slot.assignedElements();
+    const low = video?.clientHeight < LOW_EM * Number.parseFloat(getComputedStyle(card).fontSize);
+    card.classList.toggle("below", low);
+  };
+  const size = new ResizeObserver(place);
   slot.onslotchange = () => {
-    size.disconnect();
-    for (const node of slot.assignedElements().slice(0, 1)) size.observe(node);
+    for (const node of slot.assignedElements()) size.observe(node);
   };
   const offerRows = new Map();
   const linkRows = new Map();
@@ -116,6 +122,7 @@ export const buildCard = (root, scene, tap) => {
     render: () => {
       const { edge, view, fresh, claims, at } = scene();
       const focused = root.activeElement;
+      place();
       card.hidden = !view?.offers.length && !claims.length;
       card.lang = view?.locale ?? "en";
       card.dir = view?.dir ?? "";

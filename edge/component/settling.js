@@ -14,7 +14,7 @@ import { viewer } from "./keys.js";
 /** How long a tap waits for its claim before the viewer is asked to tap again (with the same key). */
 const CLAIM_BUDGET_MS = 30_000;
 /** How long a claim that settles by itself is waited for, before the browser settles it. */
-const EVENT_WAIT_MS = 6000;
+const EVENT_WAIT_MS = 4000;
 
 /**
  * Ask the edge for the tap's claim.

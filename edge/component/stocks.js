@@ -30,6 +30,16 @@ export class Stocks {
   }
 
   /**
+   * Take a refusal's word for it, until a snapshot says otherwise.
+   *
+   * @param {string} drop
+   */
+  empty(drop) {
+    const known = this.#byDrop.get(drop);
+    if (known) this.#byDrop.set(drop, { ...known, state: "sold_out", remaining: 0 });
+  }
+
+  /**
    * @param {string} edge
    * @param {AbortSignal} signal
    * @param {() => Offer[]} offers what is shown now

@@ -6,7 +6,7 @@ const CSS = `
 ::slotted(*){display:block;max-inline-size:100%;pointer-events:auto}
 section{--ink:#14171a;--soft:#4a5158;--paper:#fff;--line:#d5dadf;--accent:var(--cliptill-accent,#0b5c4a);
 position:absolute;inset-block-end:var(--cliptill-inset,4.5rem);inset-inline-end:.75rem;box-sizing:border-box;
-inline-size:min(22rem,100% - 1.5rem);max-block-size:calc(100% - .75rem - var(--cliptill-inset,4.5rem));overflow:auto;
+inline-size:min(22rem,100% - 1.5rem);max-block-size:60%;overflow:auto;
 pointer-events:auto;padding:0 .9rem;border:1px solid var(--line);border-radius:.9rem;background:var(--paper);color:var(--ink);
 font:1rem/1.4 system-ui,sans-serif;overflow-wrap:anywhere}
 .below{position:static;inline-size:auto;max-block-size:none;margin-block-start:.5rem}
