@@ -20,12 +20,12 @@ from edge.claiming import MAX_BODY_BYTES, ClaimRequest, give_claim
 from edge.ports import Services
 from edge.rendering import ContextKey, drops_of, render_overlay
 from edge.reporting import report, report_refusal
-from shared.events import MAX_BEACON_BYTES, Beacon, BeaconAccepted, report_beacon
-from shared.manifest import find_offer
-from shared.negotiation import choose_media_type
+from shared.catalogue.manifest import find_offer
+from shared.catalogue.stock import StockSnapshot, report_stock
+from shared.insight.events import MAX_BEACON_BYTES, Beacon, BeaconAccepted, report_beacon
 from shared.openapi import JSON, build_document
+from shared.overlay.negotiation import choose_media_type
 from shared.problems import MEDIA_TYPE, Code, Problem, encode_problem
-from shared.stock import StockSnapshot, report_stock
 from shared.wire import decode_body
 
 SERVICES: Final = "cliptill.services"

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from edge.isolate import Entry
 from edge.ports import Services
+from shared.catalogue.manifest import Manifest, ManifestFault, read_manifest
+from shared.catalogue.stock import FRESH_MS, StockSnapshot, is_believable
 from shared.errors import ServiceAwayError
-from shared.manifest import Manifest, ManifestFault, read_manifest
 from shared.problems import Code, Problem
-from shared.stock import FRESH_MS, StockSnapshot, is_believable
 
 MANIFEST_FRESH_MS: Final = 5_000
 LEASE_MS: Final = 1_000  # also how long a dead service is left alone

@@ -11,13 +11,13 @@ from msgspec import Meta
 
 from edge.isolate import GivenClaim, Isolate
 from edge.ports import Services
-from shared.admission import NotAdmitted, decide_admission
-from shared.claims import Claim, Confirmation, Line, derive_claim_id, fingerprint_claim, sign_claim
-from shared.events import ClaimIssued
-from shared.locales import choose_currency
-from shared.manifest import Manifest, Offer
+from shared.catalogue.manifest import Manifest, Offer
+from shared.catalogue.stock import StockSnapshot
+from shared.claims.admission import NotAdmitted, decide_admission
+from shared.claims.tokens import Claim, Confirmation, Line, derive_claim_id, fingerprint_claim, sign_claim
+from shared.insight.events import ClaimIssued
+from shared.overlay.locales import choose_currency
 from shared.problems import Code, Problem
-from shared.stock import StockSnapshot
 from shared.structs import (
     AmountMinor,
     ClaimId,

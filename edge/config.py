@@ -12,8 +12,8 @@
 from collections.abc import Mapping
 from typing import Final
 
+from shared.claims.keys import ClaimKey, parse_claim_keys
 from shared.errors import ConfigurationError
-from shared.keys import ClaimKey, parse_claim_keys
 from shared.structs import Strict
 
 NAMES: Final = ("ORIGIN_URL", "ISSUER", "CLAIM_KEYS", "PUBLIC_URL", "STOCK_TIMEOUT_MS")

@@ -9,10 +9,10 @@ from typing import Final, Generic, TypeVar
 
 from cachetools import LRUCache
 
-from shared.admission import Bucket
-from shared.manifest import Manifest
-from shared.overlay import OverlayTemplate
-from shared.stock import StockSnapshot
+from shared.catalogue.manifest import Manifest
+from shared.catalogue.stock import StockSnapshot
+from shared.claims.admission import Bucket
+from shared.overlay.rendering import OverlayTemplate
 
 T = TypeVar("T")
 

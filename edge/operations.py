@@ -3,11 +3,11 @@
 from typing import Final
 
 from edge.claiming import ClaimAnswer, ClaimRequest
-from shared.events import Beacon, BeaconAccepted
+from shared.catalogue.stock import StockReport
+from shared.insight.events import Beacon, BeaconAccepted
 from shared.openapi import JSON, Answer, Operation, Parameter
-from shared.overlay import OverlayView
+from shared.overlay.rendering import OverlayView
 from shared.problems import Code
-from shared.stock import StockReport
 from shared.structs import Wire
 
 TEXT: Final = "text/plain"

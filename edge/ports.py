@@ -6,7 +6,7 @@ from typing import Protocol
 
 from edge.config import EdgeConfig
 from edge.isolate import Isolate
-from shared.stock import StockSnapshots
+from shared.catalogue.stock import StockSnapshots
 
 
 class ManifestStore(Protocol):

@@ -7,10 +7,17 @@ from typing import NamedTuple
 
 from edge.caches import load_stock
 from edge.ports import Services
-from shared.locales import choose_locale, language_of
-from shared.manifest import Manifest
-from shared.overlay import OverlayTemplate, ViewerContext, compile_html, compile_json, render_html, render_json
-from shared.texts import TEXTS
+from shared.catalogue.manifest import Manifest
+from shared.overlay.locales import choose_locale, language_of
+from shared.overlay.rendering import (
+    OverlayTemplate,
+    ViewerContext,
+    compile_html,
+    compile_json,
+    render_html,
+    render_json,
+)
+from shared.overlay.texts import TEXTS
 
 
 class ContextKey(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from edge.ports import Services
-from shared.events import ClaimRefused, EdgeEvent, EventBatch
+from shared.insight.events import ClaimRefused, EdgeEvent, EventBatch
 from shared.problems import Code
 
 REFUSALS_PER_SECOND: Final = 10

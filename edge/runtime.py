@@ -11,9 +11,9 @@ import msgspec
 from pyodide.ffi import JsException, to_js
 
 from edge.config import NAMES, EdgeConfig, read_config
+from shared.catalogue.manifest import manifest_key
+from shared.catalogue.stock import EDGE_CACHE_S, StockSnapshots
 from shared.errors import ServiceAwayError
-from shared.manifest import manifest_key
-from shared.stock import EDGE_CACHE_S, StockSnapshots
 
 _STOCK_DECODER: Final = msgspec.json.Decoder(StockSnapshots)
 _OK: Final = 200

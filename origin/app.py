@@ -13,23 +13,23 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from origin.catalogue import Catalogue
+from origin.catalogue.editing import Catalogue
+from origin.catalogue.operators import Operators
+from origin.catalogue.publishing import Publisher, read_clock_ms
+from origin.catalogue.windows import Windows
 from origin.config import Config
 from origin.database import Database
-from origin.intake import Intake, QueueReader
+from origin.insight.intake import Intake, QueueReader
 from origin.middleware import Shell, tell_http_exception
-from origin.operators import Operators
-from origin.presenting import Trust
 from origin.provider import Provider
-from origin.publishing import Publisher, read_clock_ms
 from origin.responses import Handler
 from origin.routes import describe, make_routes
 from origin.service import Service
-from origin.settlements import Settlements
-from origin.settling import Settler
-from origin.streams import Watcher
-from origin.windows import Windows
-from origin.writer import Writer
+from origin.settlement.presenting import Trust
+from origin.settlement.settlements import Settlements
+from origin.settlement.settling import Settler
+from origin.settlement.streams import Watcher
+from origin.settlement.writer import Writer
 
 
 class Parts:

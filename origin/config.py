@@ -23,9 +23,9 @@ import msgspec
 
 from origin.datafolder import keep_secret, locate_data_folder, make_claim_key_list
 from origin.provider import ProviderConfig
-from origin.receipts import SigningKeys, make_signing_key_set, parse_signing_keys
+from origin.settlement.receipts import SigningKeys, make_signing_key_set, parse_signing_keys
+from shared.claims.keys import ClaimKey, parse_claim_keys
 from shared.errors import ConfigurationError
-from shared.keys import ClaimKey, parse_claim_keys
 
 _DEFAULT_PORT: Final = 8782
 _MAX_INTERVAL_MS: Final = 60_000

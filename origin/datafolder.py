@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from shared.claims.keys import KEY_BYTES
 from shared.encoding import encode_base64url
 from shared.errors import ConfigurationError
-from shared.keys import KEY_BYTES
 
 VARIABLE: Final = "CLIPTILL_DATA"
 DEFAULT: Final = ".cliptill"
@@ -45,7 +45,7 @@ def keep_secret(folder: Path, name: str, make: Callable[[], str]) -> str:
 
 
 def make_claim_key_list() -> str:
-    """Return a new list of one claim key, as `shared.keys.parse_claim_keys` reads it."""
+    """Return a new list of one claim key, as `shared.claims.keys.parse_claim_keys` reads it."""
     return f"c-{secrets.token_hex(4)}:{encode_base64url(secrets.token_bytes(KEY_BYTES))}"
 
 

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from origin.database import ClashError
 from origin.responses import refuse
-from origin.writer import OverloadedError
+from origin.settlement.writer import OverloadedError
 from shared.errors import ServiceAwayError
 from shared.problems import Code, Problem
 

@@ -25,15 +25,15 @@ from typing import Final
 
 import msgspec
 
+from origin.catalogue.publishing import Publisher, read_clock_ms
 from origin.config import Config, read_config
 from origin.database import Database, locate_database
+from origin.insight.reconciliation import Reconciler, Run
+from origin.insight.reconciliation_store import hold_run_lock
+from origin.insight.reconciliation_text import write_run
 from origin.logs import configure_logs
 from origin.migrate import check_schema, list_migrations
 from origin.provider import Provider
-from origin.publishing import Publisher, read_clock_ms
-from origin.reconciliation import Reconciler, Run
-from origin.reconciliation_store import hold_run_lock
-from origin.reconciliation_text import write_run
 from shared.errors import ConfigurationError, ServiceAwayError
 
 IN_ORDER: Final = 0

@@ -12,8 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from origin import operators, presenting, service, settlements, windows
+from origin import service
+from origin.catalogue import operators, windows
 from origin.responses import Handler, refuse
+from origin.settlement import presenting, settlements
 from shared.openapi import Operation, build_document
 from shared.problems import Code, Problem
 

@@ -13,10 +13,10 @@ from edge.bridge import make_scope
 from edge.config import EdgeConfig
 from edge.isolate import Isolate
 from edge.ports import Place, Services
+from shared.catalogue.stock import StockSnapshot, StockSnapshots
+from shared.claims.keys import ClaimKey
 from shared.errors import ServiceAwayError
-from shared.events import EventBatch
-from shared.keys import ClaimKey
-from shared.stock import StockSnapshot, StockSnapshots
+from shared.insight.events import EventBatch
 from tests import samples
 from tests.contract.edge_driver import Body, Received, decode_batches
 

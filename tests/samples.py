@@ -4,10 +4,10 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.claims import Claim
-from shared.keys import ClaimKey, make_claim_key
-from shared.manifest import DropTerms, Manifest, Offer
-from shared.stock import StockSnapshot
+from shared.catalogue.manifest import DropTerms, Manifest, Offer
+from shared.catalogue.stock import StockSnapshot
+from shared.claims.keys import ClaimKey, make_claim_key
+from shared.claims.tokens import Claim
 
 NOW_MS: Final = 1_800_000_000_000
 NOW_S: Final = NOW_MS // 1000

@@ -26,11 +26,11 @@ const SEEN_AFTER_MS = 1000;
  * Fetch what claims need.
  *
  * @param {AbortSignal} signal
- * @returns {Promise<Wallet>}
+ * @returns {Promise<Wallet | undefined>} undefined when stopped
  */
 const fetchWallet = async (signal) => {
   const url = new URL("cliptill-claims.js", import.meta.url);
-  for (let attempt = 0; ; ) {
+  for (let attempt = 0; !signal.aborted; ) {
     try {
       return await import(url.href);
     } catch {
@@ -91,7 +91,7 @@ class Overlay {
       host.getAttribute(name) ? [[name, `${host.getAttribute(name)}`]] : [],
     );
     const path = `/clips/${encodeURIComponent(clip)}/overlay`;
-    this.#personalUrl = `${edge}/v1${path}?${new URLSearchParams(wishes)}`;
+    this.#personalUrl = `${edge}/v1${path}${wishes.length ? `?${new URLSearchParams(wishes)}` : ""}`;
     followView(this.#personalUrl, `${edge}/shared${path}.json`, signal, this);
     this.#stocks.follow(edge, signal, () => this.#view?.offers ?? []);
     this.#awaitSeen();
@@ -114,7 +114,7 @@ class Overlay {
 
   async #open() {
     const wallet = await fetchWallet(this.#signal);
-    if (this.#signal.aborted) return;
+    if (!wallet || this.#signal.aborted) return;
     this.#wallet = wallet;
     this.#drawShelf = wallet.buildShelf(this.#card.shelf);
     await wallet.attach(this, this.#signal);
@@ -134,7 +134,7 @@ class Overlay {
 
   /** @param {View} view */
   show(view) {
-    if (view.shared && this.#view) return;
+    if (view.shared && this.#view && !this.#view.shared) return;
     if (!this.#view) this.#time("overlay", this.#startedMs, { detail: view.shared ? "shared" : "personal" });
     if (!view.shared) this.#fresh = true;
     this.#view = view;
@@ -199,7 +199,8 @@ class Overlay {
     this.#card.announce(`${title}: ${this.#wallet?.outcome(this.#view, saved)}`);
     this.#emit(what, { clip, offer, drop, claim_id, code, run, run_numbers, total_minor, currency, payment, receipt });
     if (!code) this.#time(`tap_to_${what}`, this.#taps.get(offer), { offer });
-    if (code === "price_changed") loadView(this.#personalUrl, this.#signal, this);
+    // What was refused is often no longer as it was shown.
+    if (what === "refused") loadView(this.#personalUrl, this.#signal, this);
   }
 
   /**

@@ -1,4 +1,4 @@
-/** Live stock: each limited drop is looked at about once a second while its viewer can see it. */
+/** Live stock: a drop that runs out is looked at about once a second while its viewer can see it, others less often. */
 
 import { now } from "./clock.js";
 import { ask, backoff, pause, spread } from "./net.js";
@@ -59,7 +59,7 @@ export class Stocks {
   /** @param {Offer} offer */
   #isLive(offer) {
     const { state } = this.of(offer);
-    // What is sold out seldom comes back: it is looked at less often.
-    return isOpen(offer, now()) && (state !== "sold_out" || Math.random() < 0.2);
+    // Plenty, or nothing, seldom changes before the viewer's eyes: it is looked at less often.
+    return isOpen(offer, now()) && (/low|last|unknown/.test(state) || Math.random() < 0.25);
   }
 }

@@ -15,7 +15,7 @@ button,summary,a{min-block-size:2.75rem;padding-block:.6rem;box-sizing:border-bo
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 button{min-inline-size:6.5rem;max-inline-size:100%;padding-inline:.75rem;border:1px solid var(--accent);border-radius:.6rem;background:var(--accent);color:var(--paper)}
 h2 button{display:flex;justify-content:space-between;gap:1rem;inline-size:100%;padding-inline:0;border:0;background:none;color:inherit;text-align:start}
-h2 button::after{content:"▾"}
+h2 button::after{content:"▾";content:"▾"/""}
 [aria-expanded=false]::after{rotate:180deg}
 li{display:flex;flex-wrap:wrap;gap:.4rem .75rem;padding-block:.6rem;align-items:center}
 li,details{border-block-start:1px solid var(--line)}

@@ -1,6 +1,6 @@
 """Settlement: claims a second on one hot drop, three ways, on an embedded PostgreSQL of this run's own.
 
-* `batched`: `origin.writer.Writer`, called directly with many claims in flight, commit by commit as in the service.
+* `batched`: the service's own batching writer, called directly with many claims in flight.
 * `naive`: one transaction per claim that locks the stock row, over several connections: the usual pattern.
 * `copy`: a bare COPY of the same rows into a table of the same columns and key, no decision made: the ceiling.
 """
@@ -18,10 +18,10 @@ from psycopg.types.json import Jsonb
 from origin.database import Database
 from origin.embedded import start_embedded
 from origin.migrate import list_migrations, migrate
-from origin.settling import Settler
-from origin.writer import Writer
+from origin.settlement.settling import Settler
+from origin.settlement.writer import Writer
 from scripts.benchmarks.figures import ratio, run_in_turn, say, summarise
-from shared.claims import Claim, Confirmation, Line, derive_claim_id
+from shared.claims.tokens import Claim, Confirmation, Line, derive_claim_id
 from shared.encoding import encode_base64url
 
 COMPARED: Final = {

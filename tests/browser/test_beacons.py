@@ -3,7 +3,7 @@
 import msgspec
 from playwright.sync_api import BrowserContext, Page, expect
 
-from shared.events import Beacon, report_beacon
+from shared.insight.events import Beacon, report_beacon
 from tests.browser.drive import button, offer, open_shop, wait_until
 from tests.browser.world import World
 

@@ -8,7 +8,7 @@ import jwt
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from shared.claims import hash_token
+from shared.claims.tokens import hash_token
 from tests.browser.drive import button, focused, happened, offer, open_shop, wait_until
 from tests.browser.world import HOUR_MS, World
 

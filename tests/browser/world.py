@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from shared.texts import texts_for
+from shared.overlay.texts import texts_for
 
 OFFER, DROP = "shirt", "shirt-r1"
 FREE_OFFER, FREE_DROP = "sticker", "sticker-r1"

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import pytest
 
-from shared.claims import Claim, derive_claim_id, verify_claim
+from shared.claims.tokens import Claim, derive_claim_id, verify_claim
 from tests import samples
 from tests.contract.edge_driver import Clip, Edge, Received
 

@@ -17,8 +17,8 @@ from urllib.parse import unquote
 import msgspec
 from jsonschema import Draft202012Validator
 
-from shared.events import EventBatch
-from shared.keys import ClaimKey
+from shared.claims.keys import ClaimKey
+from shared.insight.events import EventBatch
 from shared.problems import TABLE, TYPE_PREFIX, Code
 from tests import samples
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.claims import Claim, verify_claim
+from shared.claims.tokens import Claim, verify_claim
 from tests.contract.edge_driver import Edge
 
 

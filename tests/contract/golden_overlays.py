@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.claims import sign_claim
-from shared.events import ClaimIssued, ClaimRefused, Clicked, EventBatch, Failed, Timed, Viewed
-from shared.manifest import Manifest, encode_manifest
-from shared.overlay import ViewerContext, compile_html, compile_json, render_html, render_json
+from shared.catalogue.manifest import Manifest, encode_manifest
+from shared.catalogue.stock import LATE_MS, StockSnapshot, StockSnapshots, report_stock
+from shared.claims.tokens import sign_claim
+from shared.insight.events import ClaimIssued, ClaimRefused, Clicked, EventBatch, Failed, Timed, Viewed
+from shared.overlay.rendering import ViewerContext, compile_html, compile_json, render_html, render_json
+from shared.overlay.texts import TEXTS
 from shared.problems import Code, Problem, encode_problem
-from shared.stock import LATE_MS, StockSnapshot, StockSnapshots, report_stock
-from shared.texts import TEXTS
 from tests import samples
 from tests.samples import HOUR_MS, NOW_MS
 

@@ -13,14 +13,14 @@ from typing import Final
 import msgspec
 import pytest
 
-from shared.claims import Claim, verify_claim
-from shared.events import EventBatch
-from shared.intake import ReadBatch, read_batch
-from shared.manifest import read_manifest
-from shared.overlay import OverlayView
+from shared.catalogue.manifest import read_manifest
+from shared.catalogue.stock import StockReport, StockSnapshots
+from shared.claims.tokens import Claim, verify_claim
+from shared.insight.deliveries import ReadBatch, read_batch
+from shared.insight.events import EventBatch
+from shared.overlay.rendering import OverlayView
+from shared.overlay.texts import TEXTS
 from shared.problems import ProblemBody
-from shared.stock import StockReport, StockSnapshots
-from shared.texts import TEXTS
 from tests import samples
 from tests.contract.golden_overlays import CURRENCIES, FOLDER, HOSTILE, STOCKS, golden_files, golden_manifest
 

@@ -20,7 +20,13 @@ CLAIMS = "edge/component/cliptill-claims.js"
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A small clone with the product's wheels, and packages of two files."""
-    for name in ("edge/__init__.py", "edge/worker.py", "shared/__init__.py", "shared/kept.txt", "shared/money.py"):
+    for name in (
+        "edge/__init__.py",
+        "edge/worker.py",
+        "shared/__init__.py",
+        "shared/kept.txt",
+        "shared/catalogue/money.py",
+    ):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(f'"""{name}."""\n')
@@ -54,7 +60,7 @@ def test_the_workers_python_files_and_the_component_are_staged(clone: Path) -> N
         "bundle/edge/__init__.py",
         "bundle/edge/worker.py",
         "bundle/shared/__init__.py",
-        "bundle/shared/money.py",
+        "bundle/shared/catalogue/money.py",
         "bundle/worker.py",
     ]
     component = _staged(clone)["assets/cliptill-overlay.js"]
@@ -78,7 +84,7 @@ def test_what_is_removed_from_the_sources_is_removed_from_the_bundle(clone: Path
     stage(clone)
     (clone / "shared" / "money.py").unlink()
     stage(clone)
-    assert "bundle/shared/money.py" not in _staged(clone)
+    assert "bundle/shared/catalogue/money.py" not in _staged(clone)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +94,7 @@ def test_what_is_removed_from_the_sources_is_removed_from_the_bundle(clone: Path
         pytest.param(COMPONENT, None, "is missing", id="component-missing"),
         pytest.param("scripts/requirements/edge.txt", None, "run scripts/lock", id="lock-missing"),
         pytest.param("scripts/requirements/edge.txt", "idna==3.20 --hash=sha256:00\n", "cannot be had", id="bad-hash"),
-        pytest.param("shared/money.py", os.urandom(1_600_000).hex(), "are the most", id="bundle-too-large"),
+        pytest.param("shared/catalogue/money.py", os.urandom(1_600_000).hex(), "are the most", id="bundle-too-large"),
         pytest.param(COMPONENT, f"console.log('{os.urandom(7000).hex()}')", "are the most", id="component-too-large"),
     ],
 )

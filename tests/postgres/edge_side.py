@@ -18,18 +18,18 @@ import httpx
 import msgspec
 import psycopg
 
+from origin.catalogue.publishing import Publisher
 from origin.database import Database
-from origin.intake import Intake, QueueReader
-from origin.presenting import Trust
+from origin.insight.intake import Intake, QueueReader
 from origin.provider import Provider, ProviderConfig
-from origin.publishing import Publisher
-from origin.settling import Settler
+from origin.settlement.presenting import Trust
+from origin.settlement.settling import Settler
 from scripts.emulator import provider as emulated
 from scripts.emulator import wire
 from scripts.emulator.kv import KvStore, Pair
 from scripts.emulator.queues import Queue, QueueStore
-from shared.claims import Claim, sign_claim
-from shared.keys import ClaimKey
+from shared.claims.keys import ClaimKey
+from shared.claims.tokens import Claim, sign_claim
 from tests.samples import ISSUER, NEW_KEY, ORIGIN_URL, VIEWER, make_claim
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from origin import event_store
-from origin.event_store import Delivery, drop_expired, make_partitions
+from origin.insight import event_store
+from origin.insight.event_store import Delivery, drop_expired, make_partitions
 from origin.provider import ProviderAwayError
-from shared.claims import sign_claim
+from shared.claims.tokens import sign_claim
 from shared.errors import ServiceAwayError
 from tests.postgres.edge_side import EdgeSide, Node, add_drop, free_claim, now_ms, on_edge_side, query
 from tests.samples import NEW_KEY, OLD_KEY, encode
@@ -162,7 +162,7 @@ def test_nothing_is_acknowledged_when_the_transaction_fails_and_all_comes_again(
             raise ServiceAwayError("in the middle")
 
         with monkeypatch.context() as patched:
-            patched.setattr("origin.intake.add_issued", fail)
+            patched.setattr("origin.insight.intake.add_issued", fail)
             with pytest.raises(ServiceAwayError):
                 await side.reader.pull_once()
         assert side.backlog() == 1
@@ -206,7 +206,7 @@ def test_a_message_that_cannot_be_stored_is_found_and_stops_no_other(
         return await add_events(connection, batches, at_ms)
 
     async def story(side: EdgeSide) -> None:
-        monkeypatch.setattr("origin.intake.add_events", fail_on_poison)
+        monkeypatch.setattr("origin.insight.intake.add_events", fail_on_poison)
         side.send(
             Node("n").report(free_claim(1)), Node("poison").report(free_claim(2)), Node("m").report(free_claim(3))
         )
@@ -233,7 +233,7 @@ def test_nothing_is_pulled_while_the_database_is_away(conninfo: str) -> None:
 def test_the_loop_drains_a_backlog_and_survives_a_provider_that_goes_and_comes(
     stocked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("origin.intake.SLOWEST_S", 0.01)
+    monkeypatch.setattr("origin.insight.intake.SLOWEST_S", 0.01)
 
     async def story(side: EdgeSide) -> None:
         pull, failures = side.provider.pull, iter([True, True])

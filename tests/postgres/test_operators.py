@@ -10,12 +10,12 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from origin.apikeys import add_key, make_key
-from origin.catalogue import Catalogue
+from origin.catalogue.editing import Catalogue
+from origin.catalogue.operators import COLLECTIONS, OPERATIONS, Operators
 from origin.database import Database
-from origin.operators import COLLECTIONS, OPERATIONS, Operators
 from origin.provider import ProviderAwayError
-from shared.catalogue import MAX_BODY_BYTES
-from shared.manifest import Manifest, read_manifest
+from shared.catalogue.entries import MAX_BODY_BYTES
+from shared.catalogue.manifest import Manifest, read_manifest
 from tests.postgres.edge_side import EdgeSide, on_edge_side, query
 from tests.samples import NOW_MS
 

@@ -13,12 +13,12 @@ import msgspec
 import psycopg
 import pytest
 
-from origin.receipts import make_signing_key_set
 from origin.reconcile import ANOTHER_RUN, AWAY, DIFFERENCES, IN_ORDER, WRONG_USE
-from shared.claims import sign_claim
+from origin.settlement.receipts import make_signing_key_set
+from shared.claims.keys import ClaimKey
+from shared.claims.tokens import sign_claim
 from shared.encoding import encode_base64url
-from shared.keys import ClaimKey
-from shared.reconciliation import GAP_GRACE_MS
+from shared.insight.reconciliation import GAP_GRACE_MS
 from tests.postgres.edge_side import (
     ACCOUNT,
     NAMESPACE,

@@ -8,7 +8,7 @@ import httpx
 import jwt
 import pytest
 
-from origin.receipts import make_signing_key_set
+from origin.settlement.receipts import make_signing_key_set
 from tests.postgres.world import PUBLIC_URL, SIGNING_KEYS, OriginProcess, Tap, Viewer, World, together
 
 

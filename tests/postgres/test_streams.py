@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import httpx
 import psycopg
 
-from origin.settling import Settler
+from origin.settlement.settling import Settler
 from tests.postgres.servers import Server
 from tests.postgres.world import PUBLIC_URL, OriginProcess, Tap, World
 

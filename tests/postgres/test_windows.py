@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.overlay import OverlayView
-from shared.stock import StockSnapshots
+from shared.catalogue.stock import StockSnapshots
+from shared.overlay.rendering import OverlayView
 from tests.postgres.world import PUBLIC_URL, OriginProcess, Tap, World
 from tests.samples import encode, manifest_document, offer_document, terms_document
 

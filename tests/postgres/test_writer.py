@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from origin import writer as writer_module
-from origin.answers import Decision
 from origin.database import Database
-from origin.settling import Conflict, Settler
-from origin.writer import OverloadedError, Writer
-from shared.claims import Claim
+from origin.settlement import writer as writer_module
+from origin.settlement.answers import Decision
+from origin.settlement.settling import Conflict, Settler
+from origin.settlement.writer import OverloadedError, Writer
+from shared.claims.tokens import Claim
 from shared.errors import ServiceAwayError
 from shared.problems import Code
 from tests.postgres.servers import Server

@@ -22,9 +22,9 @@ import psycopg
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from origin.datafolder import make_claim_key_list
-from origin.receipts import make_signing_key_set
-from shared.claims import Claim, derive_claim_id, sign_claim
-from shared.keys import parse_claim_keys
+from origin.settlement.receipts import make_signing_key_set
+from shared.claims.keys import parse_claim_keys
+from shared.claims.tokens import Claim, derive_claim_id, sign_claim
 from tests.samples import ISSUER, claim_document, encode
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.admission import Admitted, Bucket, decide_admission
-from shared.stock import FUTURE_LEEWAY_MS, LATE_MS, bound_over_issue, set_admission_rate
+from shared.catalogue.stock import FUTURE_LEEWAY_MS, LATE_MS, bound_over_issue, set_admission_rate
+from shared.claims.admission import Admitted, Bucket, decide_admission
 from tests.samples import HOUR_MS, NOW_MS, make_snapshot, make_terms
 
 TERMS = make_terms(opens_at_ms=NOW_MS - HOUR_MS, closes_at_ms=NOW_MS + HOUR_MS, when_origin_away="close")

@@ -5,9 +5,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.claims import Claim, ClaimFault, fingerprint_claim, read_claim, sign_claim, verify_claim
+from shared.claims.keys import make_claim_key
+from shared.claims.tokens import Claim, ClaimFault, fingerprint_claim, read_claim, sign_claim, verify_claim
 from shared.encoding import decode_base64url, digest_fields, encode_base64url
-from shared.keys import make_claim_key
 from tests.samples import NEW_KEY, OLD_KEY, make_claim
 
 identifiers = st.from_regex(r"[a-z0-9][a-z0-9-]{0,62}", fullmatch=True)

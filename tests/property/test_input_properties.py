@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.claiming import ClaimRequest
-from shared.events import Beacon
-from shared.locales import choose_currency, choose_locale, choose_text, direction_of
-from shared.manifest import Manifest, ManifestFault, read_manifest
-from shared.money import MINOR_DIGITS, format_price
-from shared.negotiation import choose_media_type, parse_weighted
-from shared.overlay import OverlayView, ViewerContext, compile_html, compile_json, render_html, render_json
+from shared.catalogue.manifest import Manifest, ManifestFault, read_manifest
+from shared.catalogue.money import MINOR_DIGITS, format_price
+from shared.insight.events import Beacon
+from shared.overlay.locales import choose_currency, choose_locale, choose_text, direction_of
+from shared.overlay.negotiation import choose_media_type, parse_weighted
+from shared.overlay.rendering import OverlayView, ViewerContext, compile_html, compile_json, render_html, render_json
 from shared.problems import Code, Problem
 from shared.structs import Wire
 from shared.wire import decode_body

@@ -6,9 +6,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.intake import ReadBatch, Rejection, read_batch
-from shared.reconciliation import DropFact, Facts, IntakeFact, Report, reconcile
-from shared.standings import ClaimFact, ClaimFold, merge_claims
+from shared.insight.deliveries import ReadBatch, Rejection, read_batch
+from shared.insight.reconciliation import DropFact, Facts, IntakeFact, Report, reconcile
+from shared.insight.standings import ClaimFact, ClaimFold, merge_claims
 from tests.samples import NOW_MS
 
 DROPS = ("drop-1", "drop-2")

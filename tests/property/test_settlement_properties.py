@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.settlement import (
+from shared.claims.settlement import (
     Conflicting,
     Decision,
     DropStock,

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from shared.admission import Admitted, Bucket, NotAdmitted, decide_admission
+from shared.catalogue.stock import FUTURE_LEEWAY_MS, LATE_MS
+from shared.claims.admission import Admitted, Bucket, NotAdmitted, decide_admission
 from shared.problems import Code
-from shared.stock import FUTURE_LEEWAY_MS, LATE_MS
 from tests.samples import HOUR_MS, NOW_MS, make_snapshot, make_terms
 
 OPENS, CLOSES = NOW_MS - HOUR_MS, NOW_MS + HOUR_MS

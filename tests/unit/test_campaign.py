@@ -9,7 +9,7 @@ import pytest
 
 from scripts.demo import campaign
 from scripts.demo.campaign import CampaignError, Loader, drop_body
-from shared.catalogue import ClipBody, CreatorBody, DropBody, OfferBody
+from shared.catalogue.entries import ClipBody, CreatorBody, DropBody, OfferBody
 
 NOW_MS = 1_790_000_000_000
 SITE = "http://127.0.0.1:8780"

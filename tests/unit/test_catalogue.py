@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.catalogue import (
+from shared.catalogue.entries import (
     ClipBody,
     CreatorBody,
     DropBody,
@@ -18,7 +18,7 @@ from shared.catalogue import (
     check_offer,
     says_the_same,
 )
-from shared.manifest import encode_manifest, read_manifest
+from shared.catalogue.manifest import encode_manifest, read_manifest
 from shared.problems import Code
 from tests.samples import NOW_MS, encode
 

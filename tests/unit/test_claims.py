@@ -11,7 +11,8 @@ import jwt
 import msgspec
 import pytest
 
-from shared.claims import (
+from shared.claims.keys import ClaimKey, make_claim_key
+from shared.claims.tokens import (
     CLOCK_LEEWAY_S,
     MAX_TOKEN_BYTES,
     Claim,
@@ -24,7 +25,6 @@ from shared.claims import (
     verify_claim,
 )
 from shared.encoding import encode_base64url
-from shared.keys import ClaimKey, make_claim_key
 from shared.problems import Code
 from tests import samples
 from tests.samples import ISSUER, NEW_KEY, NOW_S, OLD_KEY, ORIGIN_URL

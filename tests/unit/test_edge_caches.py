@@ -7,10 +7,10 @@ import pytest
 
 from edge.caches import LEASE_MS, MANIFEST_FRESH_MS, is_identifier, is_known_absent, load_manifest, load_stock
 from edge.isolate import MAX_CLAIMS, MAX_CLIPS, MAX_DROPS, MAX_TEMPLATE_BYTES, Isolate
-from shared.manifest import Manifest
-from shared.overlay import OverlayTemplate
+from shared.catalogue.manifest import Manifest
+from shared.catalogue.stock import FRESH_MS, FUTURE_LEEWAY_MS, StockSnapshot
+from shared.overlay.rendering import OverlayTemplate
 from shared.problems import Code, Problem
-from shared.stock import FRESH_MS, FUTURE_LEEWAY_MS, StockSnapshot
 from tests.edge_world import MemoryWorld
 from tests.samples import NOW_MS, encode, manifest_document
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edge.rendering import ContextKey, drops_of, render_overlay
-from shared.stock import FRESH_MS
+from shared.catalogue.stock import FRESH_MS
 from tests.edge_world import MemoryWorld
 from tests.samples import NOW_MS, make_manifest, offer_document, terms_document
 

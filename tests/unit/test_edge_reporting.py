@@ -1,7 +1,7 @@
 """Reporting: batches are numbered from 1, and a flood of refusals is counted rather than reported."""
 
 from edge.reporting import REFUSALS_PER_SECOND, report, report_refusal
-from shared.events import Viewed
+from shared.insight.events import Viewed
 from shared.problems import Code
 from tests.edge_world import MemoryWorld
 from tests.samples import NOW_MS

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.events import (
+from shared.insight.events import (
     Beacon,
     ClaimIssued,
     ClaimRefused,

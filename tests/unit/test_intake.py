@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.claims import sign_claim
-from shared.events import ClaimIssued
-from shared.intake import MAX_MESSAGE_BYTES, ReadBatch, Rejection, judge_issue, read_batch, settles_by_event
+from shared.claims.tokens import sign_claim
+from shared.insight.deliveries import MAX_MESSAGE_BYTES, ReadBatch, Rejection, judge_issue, read_batch, settles_by_event
+from shared.insight.events import ClaimIssued
 from tests.samples import ISSUER, NEW_KEY, NOW_MS, OLD_KEY, ORIGIN_URL, encode, make_claim
 
 FREE_LINES = [{"sku": "sku-1", "quantity": 1, "unit_minor": 0}]

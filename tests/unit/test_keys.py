@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from shared.claims.keys import make_claim_key, parse_claim_keys
 from shared.encoding import decode_base64url, encode_base64url
 from shared.errors import ConfigurationError
-from shared.keys import make_claim_key, parse_claim_keys
 
 SECRET = encode_base64url(b"s" * 32)
 OTHER = encode_base64url(b"o" * 40)

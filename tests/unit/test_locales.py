@@ -2,9 +2,9 @@
 
 import pytest
 
-from shared.locales import choose_currency, choose_locale, choose_text, direction_of, language_of
-from shared.money import MINOR_DIGITS
-from shared.texts import TEXTS
+from shared.catalogue.money import MINOR_DIGITS
+from shared.overlay.locales import choose_currency, choose_locale, choose_text, direction_of, language_of
+from shared.overlay.texts import TEXTS
 
 AVAILABLE = {"en", "de", "pt-BR", "zh-Hant", "ar"}
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.manifest import Manifest, ManifestFault, encode_manifest, find_offer, manifest_key, read_manifest
+from shared.catalogue.manifest import Manifest, ManifestFault, encode_manifest, find_offer, manifest_key, read_manifest
 from tests.samples import encode, make_manifest, manifest_document, offer_document, terms_document
 
 

@@ -4,8 +4,8 @@ from typing import Final
 
 import pytest
 
-from shared.money import MINOR_DIGITS, format_price
-from shared.texts import TEXTS
+from shared.catalogue.money import MINOR_DIGITS, format_price
+from shared.overlay.texts import TEXTS
 
 NBSP, NNBSP = "\u00a0", "\u202f"
 

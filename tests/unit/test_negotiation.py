@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.negotiation import choose_media_type, parse_weighted
+from shared.overlay.negotiation import choose_media_type, parse_weighted
 
 JSON, HTML = "application/json", "text/html"
 

@@ -6,11 +6,11 @@ import jwt
 import msgspec
 import pytest
 
-from origin.answers import Decision, tell_decision
-from origin.receipts import parse_signing_keys
+from origin.settlement.answers import Decision, tell_decision
+from origin.settlement.receipts import parse_signing_keys
+from shared.claims.receipts import encode_receipt, write_receipt
 from shared.errors import CliptillError
 from shared.problems import Code
-from shared.receipts import encode_receipt, write_receipt
 from tests.samples import NOW_MS, ORIGIN_URL, make_claim
 
 # RFC 8037, appendix A.1.

@@ -12,10 +12,10 @@ from joserfc.jwk import ECKey, OKPKey
 
 from origin.config import read_config
 from origin.datafolder import keep_secret, locate_data_folder, make_claim_key_list
-from origin.receipts import make_signing_key_set, parse_signing_keys
+from origin.settlement.receipts import make_signing_key_set, parse_signing_keys
+from shared.claims.keys import parse_claim_keys
 from shared.encoding import encode_base64url
 from shared.errors import ConfigurationError
-from shared.keys import parse_claim_keys
 
 GOOD = {
     "CLIPTILL_PUBLIC_URL": "https://origin.example/",

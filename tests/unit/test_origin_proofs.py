@@ -6,7 +6,7 @@ import json
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from origin.proofs import Proof, ProofKey, check_proof, judge_proof, normalise_url, thumbprint_of
+from origin.settlement.proofs import Proof, ProofKey, check_proof, judge_proof, normalise_url, thumbprint_of
 from shared.problems import Code
 from tests.samples import NOW_S, VIEWER
 

@@ -20,7 +20,7 @@ from origin.database import ClashError
 from origin.logs import configure_logs, describe_exception
 from origin.middleware import Shell, tell_http_exception
 from origin.routes import OPERATIONS, describe, make_routes
-from origin.writer import OverloadedError
+from origin.settlement.writer import OverloadedError
 from shared.errors import CliptillError, ServiceAwayError
 
 SECRET = "eyJhbGciOiJIUzI1NiJ9"

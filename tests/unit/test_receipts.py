@@ -2,7 +2,7 @@
 
 import json
 
-from shared.receipts import commit_holder, encode_receipt, write_receipt
+from shared.claims.receipts import commit_holder, encode_receipt, write_receipt
 from tests import samples
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.reconciliation import (
+from shared.catalogue.stock import LATE_MS, bound_over_issue, set_admission_rate
+from shared.insight.reconciliation import (
     GAP_GRACE_MS,
     SHOWN_GAPS,
     DropFact,
@@ -16,8 +17,7 @@ from shared.reconciliation import (
     Report,
     reconcile,
 )
-from shared.standings import ALARM_MS, ClaimFact, ClaimFold, Standing, UnsortedError, place_claim
-from shared.stock import LATE_MS, bound_over_issue, set_admission_rate
+from shared.insight.standings import ALARM_MS, ClaimFact, ClaimFold, Standing, UnsortedError, place_claim
 from tests.samples import NOW_MS
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from shared.claims.settlement import Conflicting, DropStock, Presented, Refused, Repeated, Settled, settle_batch
 from shared.problems import Code
-from shared.settlement import Conflicting, DropStock, Presented, Refused, Repeated, Settled, settle_batch
 
 
 def stock(**changes: Any) -> DropStock:

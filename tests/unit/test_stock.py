@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.stock import (
+from shared.catalogue.stock import (
     ALWAYS_ADMIT_PER_S,
     FUTURE_LEEWAY_MS,
     LATE_MS,

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from shared.overlay.texts import DEFAULT_LANGUAGE, TEXTS, texts_for
 from shared.problems import Code
-from shared.texts import DEFAULT_LANGUAGE, TEXTS, texts_for
 
 ENGLISH = TEXTS[DEFAULT_LANGUAGE]
 

@@ -1,0 +1,1 @@
+"""The catalogue: the operator API, publishing, and what everyone may read."""

@@ -1,0 +1,1 @@
+"""What the edge reports: intake, storage, reconciliation."""

@@ -1,0 +1,180 @@
+"""The steps of one reconciliation, each a transaction of its own, in an order in which none undoes another.
+
+What is compared and found is decided by `shared.insight.reconciliation`; here is what must be read and done for it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from origin.catalogue.publishing import Publisher
+from origin.config import Config
+from origin.database import ClashError, Database
+from origin.insight import reconciliation_store as store
+from origin.insight.event_store import Expired, drop_expired, make_partitions
+from origin.insight.intake import Intake, QueueReader, Taken
+from origin.provider import Provider, ProviderAwayError
+from origin.settlement.presenting import Trust
+from origin.settlement.settling import Settler
+from shared.claims.tokens import Claim
+from shared.insight.deliveries import judge_issue
+from shared.insight.events import ClaimIssued
+from shared.insight.reconciliation import Facts, Report, reconcile
+from shared.insight.standings import ClaimFold
+from shared.structs import Wire
+
+MOST_PULLS: Final = 200
+REPAIR_BATCH: Final = 500
+_DAY_MS: Final = 86_400_000
+
+log = structlog.get_logger(__name__)
+
+
+class Run(Wire, frozen=True, kw_only=True):
+    """One reconciliation: what it did, and what it found.
+
+    Attributes:
+        away: `provider` when the provider could not be asked for all that it should; empty otherwise.
+        taken: what it took from the queue.
+        repaired: claims that it settled now.
+        published: clips whose manifest it wrote to the edge's store.
+        expired: what it dropped because of its age.
+    """
+
+    run: int
+    started_ms: int
+    finished_ms: int
+    away: str
+    taken: Taken
+    repaired: int
+    published: tuple[str, ...]
+    expired: Expired
+    report: Report
+
+
+class Reconciler:
+    """Reconciles one database with one provider."""
+
+    def __init__(
+        self, database: Database, provider: Provider, publisher: Publisher, config: Config, retention_days: int
+    ) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._trust = Trust(keys=config.claim_keys, issuer=config.issuer, audience=config.public_url)
+        self._settler = Settler(config.public_url, config.signing_keys.newest.kid)
+        intake = Intake(database, self._settler, self._trust)
+        self._queue = QueueReader(database, provider, intake, config.intake_interval_ms)
+        self._retention_days = retention_days
+
+    async def run(self, clock_ms: Callable[[], int]) -> Run:
+        """Do all steps, and keep the report.
+
+        Raises:
+            ServiceAwayError: the database went away; what was done until then stays done.
+        """
+        started_ms = clock_ms()
+        async with self._database.transaction() as connection:
+            number = await store.begin_run(connection, started_ms)
+        async with self._database.transaction() as connection:
+            await make_partitions(connection, started_ms)
+        async with store.patient_transaction(self._database) as connection:
+            expired = await drop_expired(connection, started_ms, self._retention_days)
+        taken, queue_answered = await self._drain_queue()
+        repaired = await self._repair(clock_ms)
+        report = await self._compare(clock_ms())
+        published, store_answered = await self._restore_manifests()
+        run = Run(
+            run=number,
+            started_ms=started_ms,
+            finished_ms=clock_ms(),
+            away="" if queue_answered and store_answered else "provider",
+            taken=taken,
+            repaired=repaired,
+            published=published,
+            expired=expired,
+            report=report,
+        )
+        async with self._database.transaction() as connection:
+            await store.end_run(connection, number, run, run.finished_ms)
+        return run
+
+    async def _drain_queue(self) -> tuple[Taken, bool]:
+        """Take in what the queue holds, up to a bound; the service takes the rest. Also: whether the queue answered."""
+        taken = Taken()
+        for _ in range(MOST_PULLS):
+            try:
+                batch, more = await self._queue.pull_once()
+            except ProviderAwayError as error:
+                log.warning("reconcile_queue_away", reason=str(error))
+                return taken, False
+            taken = taken.plus(batch)
+            if not more:
+                break
+        return taken, True
+
+    async def _restore_manifests(self) -> tuple[tuple[str, ...], bool]:
+        try:
+            return await self._publisher.restore(), True
+        except ProviderAwayError as error:
+            log.warning("reconcile_store_away", reason=str(error))
+            return (), False
+
+    async def _repair(self, clock_ms: Callable[[], int]) -> int:
+        """Verify the claims whose key was not known when they were reported, and settle the free ones; return these."""
+        repaired = 0
+        after = ("", "")
+        while True:
+            try:
+                async with self._database.transaction() as connection:
+                    page = await store.read_unverified(connection, after, REPAIR_BATCH)
+                    good, forged = self._verify(page)
+                    free = [claim for _, claim in good if claim.total_minor == 0]
+                    now_ms = clock_ms()
+                    if free:
+                        await self._settler.settle_in(connection, free, "event", now_ms)
+                    await store.note_forged(connection, forged, now_ms)
+                    await store.note_verified(connection, good, now_ms)
+            except ClashError:
+                continue  # the service decided one of them at the same time: read again
+            repaired += len(free)
+            if len(page) < REPAIR_BATCH:
+                return repaired
+            after = (page[-1].drop, page[-1].claim_id)
+
+    def _verify(
+        self, page: Sequence[store.Unverified]
+    ) -> tuple[list[tuple[store.Unverified, Claim]], list[store.Unverified]]:
+        """Return those that are good now, and those that are forged; the others still wait."""
+        good: list[tuple[store.Unverified, Claim]] = []
+        forged: list[store.Unverified] = []
+        for waiting in page:
+            event = ClaimIssued(
+                claim_id=waiting.claim_id,
+                drop=waiting.drop,
+                clip=waiting.clip,
+                offer=waiting.offer,
+                token=waiting.token,
+                expires_at_ms=waiting.expires_at_ms,
+            )
+            issued = judge_issue(event, self._trust.keys, issuer=self._trust.issuer, audience=self._trust.audience)
+            if issued is None:
+                forged.append(waiting)
+            elif issued.claim is not None:
+                good.append((waiting, issued.claim))
+        return good, forged
+
+    async def _compare(self, now_ms: int) -> Report:
+        kept_since_ms = now_ms - self._retention_days * _DAY_MS
+        async with store.read_only_snapshot(self._database) as connection:
+            drops = await store.read_drop_facts(connection, now_ms, kept_since_ms)
+            fold = ClaimFold({drop.drop: drop.sold_out_at_ms for drop in drops}, now_ms)
+            async for chunk in store.stream_claim_facts(connection):
+                fold.feed(chunk)
+            facts = Facts(
+                drops=drops,
+                gaps=await store.read_gap_facts(connection),
+                intake=await store.read_intake_fact(connection, now_ms),
+                rejections=await store.read_rejection_facts(connection, now_ms),
+            )
+        return reconcile(facts, fold.finish(), now_ms)

@@ -1,0 +1,105 @@
+"""A reconciliation's report as text: what needs a person comes first, and nothing is shown that is not there."""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from origin.insight.reconciliation import Run
+from shared.insight.reconciliation import DropReport, FindingCode, Report
+
+MOST_DROPS: Final = 40
+MOST_GAPS: Final = 10
+_HEADINGS: Final = (
+    "drop", "total", "free", "held", "settled", "|", "issued", "settled", "refused", "open", "lapsed", "due",
+    "unverified", "repaired", "over-issued",
+)  # fmt: skip
+_EXPLAINED: Final[dict[FindingCode, str]] = {
+    "stock_does_not_add_up": "free + held + settled is not the total, or not what the settlements say",
+    "over_issue": "more claims were given than the published bound allows",
+    "free_claims_not_settled": "free claims were reported and are not settled",
+    "claims_not_verified": "claims are signed with a key that is not known here: look at CLIPTILL_CLAIM_KEYS",
+    "settled_but_not_reported": "claims were settled that no event has reported: events are lost",
+    "events_lost": "batches of events never came",
+    "claims_forged": "claims were reported that are not ours",
+    "messages_rejected": "messages could not be read: see the table event_rejections",
+    "clock_ahead": "an edge node's clock is ahead of ours",
+}
+
+
+def write_run(run: Run) -> str:
+    """Return a run as text, with a last newline."""
+    lines = [*_write_head(run), ""]
+    lines += _write_findings(run.report)
+    lines += _write_drops(run.report.drops)
+    lines += _write_gaps(run.report)
+    lines += [f"rejected for {item.reason}: {item.count}" for item in run.report.rejections]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _write_head(run: Run) -> list[str]:
+    found = run.report.findings
+    state = "in order" if not found else f"{len(found)} finding{'s' if len(found) > 1 else ''}"
+    if run.away:
+        state += f"; the {run.away} is away, the next run does the rest"
+    at = dt.datetime.fromtimestamp(run.started_ms / 1000, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    taken, intake = run.taken, run.report.intake
+    did = (
+        f"did  {taken.batches} batches ({taken.events} events) taken in, {taken.repeated} repeated, "
+        f"{taken.rejected} rejected; {run.repaired} claims repaired; {len(run.published)} manifests written"
+    )
+    has = (
+        f"has  {intake.batches} batches ({intake.events} events) of {intake.nodes} nodes; "
+        f"{run.report.missing_batches} missing, {run.report.lost_batches} of them lost"
+    )
+    return [f"reconciliation {run.run} at {at}: {state}", did, has]
+
+
+def _write_findings(report: Report) -> list[str]:
+    if not report.findings:
+        return []
+    width = max(len(finding.subject) for finding in report.findings)
+    rows = [
+        f"  {finding.subject:<{width}}  {finding.count:>8}  {_EXPLAINED[finding.code]}" for finding in report.findings
+    ]
+    return ["findings", *rows, ""]
+
+
+def _write_drops(drops: Sequence[DropReport]) -> list[str]:
+    # Those that need a look come first; then those with the most claims.
+    ordered = sorted(drops, key=lambda drop: (drop.adds_up, -(drop.due + drop.unverified), -drop.issued, drop.drop))
+    if not ordered:
+        return ["no drops", ""]
+    table = [_HEADINGS, *(_write_drop(drop) for drop in ordered[:MOST_DROPS])]
+    lines = list(_align(table))
+    if len(ordered) > MOST_DROPS:
+        lines.append(f"... and {len(ordered) - MOST_DROPS} more (--json has all)")
+    return [*lines, ""]
+
+
+def _write_drop(drop: DropReport) -> tuple[str, ...]:
+    bound = "-" if drop.over_issue_bound is None else str(drop.over_issue_bound)
+    blind = f" (+{drop.blind} blind)" if drop.blind else ""
+    stock = (drop.total, drop.free, drop.held, drop.settled_units)
+    claims = (drop.issued, drop.settled, drop.refused, drop.outstanding, drop.lapsed, drop.due, drop.unverified)
+    told = (*map(str, stock), "|" if drop.adds_up else "!", *map(str, claims), str(drop.repaired))
+    return (drop.drop, *told, f"{drop.over_issued}/{bound}{blind}")
+
+
+def _write_gaps(report: Report) -> list[str]:
+    lines = [
+        f"missing of node {gap.node} ({gap.colo or 'no location'}): {gap.first} to {gap.last}"
+        f"{', lost' if gap.lost else ', may still come'}"
+        for gap in report.gaps[:MOST_GAPS]
+    ]
+    return [*lines, ""] if lines else []
+
+
+def _align(rows: Iterable[Sequence[str]]) -> Iterable[str]:
+    table = list(rows)
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for row in table:
+        first, *others = (
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join((first, *others))

@@ -1,0 +1,1 @@
+"""Settlement over HTTP and from events: proofs, the batching writer, answers, receipts."""

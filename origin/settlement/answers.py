@@ -1,0 +1,163 @@
+"""Answers to a settlement: what a stored decision says, always in the same bytes.
+
+A decision is stored as facts (`Decision`), and its answer is made from them each time: by the same encoder, signed by
+the key that it was made under. Nothing of the present goes in, so the answer is the same in every process, after a
+restart, and after newer keys.
+"""
+
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from origin.settlement.receipts import SigningKeys
+from shared.catalogue.stock import StockState, band_stock
+from shared.claims.receipts import Payment, Receipt
+from shared.claims.settlement import Source
+from shared.claims.tokens import Line
+from shared.problems import MEDIA_TYPE as PROBLEM_TYPE
+from shared.problems import TABLE, Code, Problem, ProblemBody, describe_problem
+from shared.structs import ClaimId, Identifier, InstantMs, Wire
+
+JSON: Final = "application/json"
+
+
+class Decision(Wire, frozen=True, kw_only=True):
+    """A decision as it is stored: one row of `settlements`, as far as its answer needs it.
+
+    Attributes:
+        code: why it was refused; None for what is settled.
+        receipt, kid: payload that is signed, and the key; None for what is refused.
+        stock_total, stock_remaining, stock_version: of the drop right after the decision; None for an unknown drop.
+    """
+
+    claim_id: str
+    drop: str
+    fingerprint: str
+    code: Code | None
+    receipt: bytes | None
+    kid: str | None
+    source: Source
+    decided_at_ms: int
+    stock_total: int | None
+    stock_remaining: int | None
+    stock_version: int | None
+
+
+class StockAsOf(Wire, frozen=True, kw_only=True):
+    """A drop's stock at the instant of a decision."""
+
+    drop: Identifier
+    state: StockState
+    remaining: int
+    version: int
+    as_of_ms: InstantMs
+
+
+class Settlement(Wire, frozen=True, kw_only=True):
+    """A settled claim.
+
+    Attributes:
+        run_numbers: of the viewer's units within the run.
+        payment: `none` when it was free, `at_pickup` when it is paid on fetching.
+        receipt: EdDSA JWS of type `receipt+jwt`; keys are at `/.well-known/jwks.json`.
+        stock: of the drop right after this settlement.
+    """
+
+    claim_id: ClaimId
+    status: Literal["settled"] = "settled"
+    settled_at_ms: InstantMs
+    drop: Identifier
+    run: Identifier
+    run_numbers: tuple[int, ...]
+    lines: tuple[Line, ...]
+    total_minor: int
+    currency: str
+    payment: Payment
+    receipt: str
+    stock: StockAsOf
+
+
+class Refusal(ProblemBody, frozen=True, kw_only=True):
+    """A refused claim, as a problem (RFC 9457) with members of its own; as final as a settlement.
+
+    Attributes:
+        outcome: tells it from problems of the request, which decide nothing.
+        stock: of the drop when it was decided; absent when there is no such drop.
+    """
+
+    claim_id: ClaimId
+    outcome: Literal["refused"]
+    decided_at_ms: InstantMs
+    stock: StockAsOf | None = None
+
+
+class Reply(NamedTuple):
+    """What is sent: status, media type, body."""
+
+    status: int
+    media_type: str
+    body: bytes
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+_RECEIPT_DECODER: Final = msgspec.json.Decoder(Receipt)
+
+
+def tell_decision(decision: Decision, keys: SigningKeys) -> Reply:
+    """Return the answer of a decision.
+
+    Raises:
+        CliptillError: it was made under a signing key that is no longer in the list.
+    """
+    if decision.code is not None:
+        refusal = _tell_refusal(decision, decision.code)
+        return Reply(TABLE[decision.code].status, PROBLEM_TYPE, _ENCODER.encode(refusal))
+    if decision.receipt is None or decision.kid is None:
+        raise AssertionError(f"settlement {decision.claim_id} has no receipt")
+    return Reply(200, JSON, _ENCODER.encode(_tell_settlement(decision, keys.sign(decision.receipt, decision.kid))))
+
+
+def _tell_settlement(decision: Decision, receipt: str) -> Settlement:
+    said = _RECEIPT_DECODER.decode(decision.receipt or b"")
+    stock = _stock_of(decision)
+    if stock is None:
+        raise AssertionError(f"settlement {decision.claim_id} has no stock")
+    return Settlement(
+        claim_id=decision.claim_id,
+        settled_at_ms=decision.decided_at_ms,
+        drop=said.drop,
+        run=said.run,
+        run_numbers=said.run_numbers,
+        lines=said.lines,
+        total_minor=said.total_minor,
+        currency=said.currency,
+        payment=said.payment,
+        receipt=receipt,
+        stock=stock,
+    )
+
+
+def _tell_refusal(decision: Decision, code: Code) -> Refusal:
+    problem = describe_problem(Problem(code=code))
+    return Refusal(
+        type=problem.type,
+        title=problem.title,
+        status=problem.status,
+        code=code,
+        claim_id=decision.claim_id,
+        outcome="refused",
+        decided_at_ms=decision.decided_at_ms,
+        stock=_stock_of(decision),
+    )
+
+
+def _stock_of(decision: Decision) -> StockAsOf | None:
+    if decision.stock_total is None or decision.stock_remaining is None or decision.stock_version is None:
+        return None
+    return StockAsOf(
+        drop=decision.drop,
+        state=band_stock(decision.stock_remaining, decision.stock_total),
+        remaining=decision.stock_remaining,
+        version=decision.stock_version,
+        as_of_ms=decision.decided_at_ms,
+    )

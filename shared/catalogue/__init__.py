@@ -1,0 +1,1 @@
+"""What is offered: catalogue entries, manifests, prices, stock."""

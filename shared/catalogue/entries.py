@@ -1,0 +1,346 @@
+"""The catalogue: creators, drops, offers and clips as an operator writes them, and the manifest that they make.
+
+Rules:
+
+1. What is stored can be published. Each document is checked by itself (`check_creator` and so on), and a clip is
+   checked with all that it shows (`check_clip`) whenever the clip or a part of it changes.
+2. The operator chooses the ids. The same document twice is the same state, so every write may be repeated.
+3. A drop is one run of one SKU: neither ever changes, and a new run is a new drop. Its total may go up, and down to
+   what is held and settled, never below: what was promised stays promised.
+4. What viewers read has no control characters and no invisible marks that reorder text.
+5. Nothing is for free and for money at once: the prices of an offer are all zero, or none is.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from shared.catalogue.manifest import (
+    Descriptions,
+    DropTerms,
+    Kind,
+    Manifest,
+    Names,
+    Offer,
+    PolicyLink,
+    Price,
+    WebAddress,
+    encode_manifest,
+    read_manifest,
+)
+from shared.catalogue.money import MINOR_DIGITS
+from shared.problems import Code, Problem
+from shared.structs import (
+    AmountMinor,
+    CurrencyCode,
+    Identifier,
+    InstantMs,
+    LocaleTag,
+    Quantity,
+    ShortText,
+    Strict,
+    Units,
+)
+
+MAX_BODY_BYTES: Final = 131_072
+MAX_MANIFEST_BYTES: Final = 262_144
+
+# C0, DEL and C1 controls, line and paragraph separators, marks that reorder what is read, lone surrogates.
+_UNREADABLE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+# Addresses are https; plain http only to the machine itself, where a developer's pictures are.
+_ADDRESS: Final = re.compile(
+    r"https://[A-Za-z0-9.-]+(:\d{1,5})?(/\S*)?|http://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?(/\S*)?"
+)
+
+
+class CreatorBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
+    """Someone whose clips sell.
+
+    Attributes:
+        page: where viewers find them; optional.
+    """
+
+    creator: Identifier
+    name: ShortText
+    page: WebAddress | None = None
+
+
+class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
+    """One limited run of a SKU: how many, when, and how many for whom.
+
+    Attributes:
+        drop: its id; `run` is the id of the run within the life of `sku`. Neither run nor SKU ever changes.
+        total: units of the run.
+        opens_at_ms, closes_at_ms: claims are given from the one (inclusive) to the other (exclusive).
+        mode: how admission works.
+        max_quantity: units that one claim may have; at most `per_viewer_cap`.
+        per_viewer_cap: units that one viewer may settle, over all claims.
+        when_origin_away: with no fresh stock, `take` claims (settled or refused later), or `close` until it is back.
+    """
+
+    drop: Identifier
+    run: Identifier
+    sku: Identifier
+    total: Annotated[int, Meta(ge=1, le=10**9)]
+    opens_at_ms: InstantMs
+    closes_at_ms: InstantMs
+    mode: Literal["open"] = "open"
+    max_quantity: Quantity = 1
+    per_viewer_cap: Annotated[int, Meta(ge=1, le=10**9)] = 1
+    when_origin_away: Literal["take", "close"] = "take"
+
+
+class DropView(DropBody, frozen=True, kw_only=True):
+    """A drop with its stock: `free + held + settled = total`, and the version that counts its changes."""
+
+    free: Units
+    held: Units
+    settled: Units
+    stock_version: int
+
+
+class PriceBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
+    """What one unit costs, in one currency."""
+
+    currency: CurrencyCode
+    amount_minor: AmountMinor
+
+
+class OfferBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
+    """What an overlay puts before a viewer.
+
+    Attributes:
+        drop: what a claim of it draws on.
+        names, descriptions: texts by locale.
+        image: https address of a picture; optional.
+        prices: one per currency; the first is used where none fits the viewer.
+        payment: `none` when all prices are zero, `at_pickup` when none is.
+    """
+
+    offer: Identifier
+    drop: Identifier
+    kind: Kind
+    names: Names
+    descriptions: Descriptions = {}
+    image: WebAddress | None = None
+    prices: Annotated[tuple[PriceBody, ...], Meta(min_length=1, max_length=20)]
+    payment: Literal["none", "at_pickup"] = "none"
+
+
+class LinkBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
+    """A page that viewers must be able to read before a tap: terms, shipping, sample policy, privacy.
+
+    Attributes:
+        regions: ISO 3166 country codes that it is for; empty for everywhere.
+    """
+
+    rel: Identifier
+    href: WebAddress
+    names: Names
+    regions: Annotated[tuple[Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)")], ...], Meta(max_length=250)] = ()
+
+
+class ClipBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
+    """A clip, and what it shows.
+
+    Attributes:
+        default_locale: used where none of the viewer's fits; every text of the clip and of its offers has it.
+        offers: ids, in the order in which they are shown.
+        claim_ttl_s: how long a claim may be settled.
+    """
+
+    clip: Identifier
+    creator: Identifier
+    names: Names
+    default_locale: LocaleTag
+    offers: Annotated[tuple[Identifier, ...], Meta(max_length=24)] = ()
+    links: Annotated[tuple[LinkBody, ...], Meta(max_length=12)] = ()
+    claim_ttl_s: Annotated[int, Meta(ge=10, le=3600)] = 300
+
+
+class DropStanding(Strict, frozen=True, kw_only=True):
+    """A stored drop, as far as a change of it must respect it."""
+
+    run: Identifier
+    sku: Identifier
+    held: Units
+    settled: Units
+
+
+def check_creator(body: CreatorBody) -> Problem | None:
+    """Return what is wrong with a creator's document, or None."""
+    return _check_text("$.name", body.name) or _check_address("$.page", body.page)
+
+
+def check_drop(body: DropBody, stored: DropStanding | None) -> Problem | None:
+    """Return what is wrong with a drop's document, by itself and against what is stored under its id."""
+    if body.opens_at_ms >= body.closes_at_ms:
+        return _invalid("$.closes_at_ms", "must be later than opens_at_ms")
+    if body.max_quantity > body.per_viewer_cap:
+        return _invalid("$.max_quantity", "must not exceed per_viewer_cap: no such claim could settle")
+    if stored is None:
+        return None
+    if (body.run, body.sku) != (stored.run, stored.sku):
+        detail = "A drop keeps its run and its SKU: make a new drop for a new run."
+        return Problem(code=Code.REVISION_CONFLICT, detail=detail)
+    taken = stored.held + stored.settled
+    if body.total < taken:
+        return Problem(code=Code.TOTAL_BELOW_TAKEN, detail=f"{taken} units are held or settled.")
+    return None
+
+
+def check_offer(body: OfferBody) -> Problem | None:
+    """Return what is wrong with an offer's document by itself, or None."""
+    return (
+        _check_texts("$.names", body.names)
+        or _check_texts("$.descriptions", body.descriptions)
+        or _check_address("$.image", body.image)
+        or _check_prices(body)
+    )
+
+
+def check_clip(body: ClipBody, offers: Mapping[str, OfferBody], drops: Mapping[str, DropBody]) -> Problem | None:
+    """Return what keeps a clip from being published, or None.
+
+    Args:
+        body: the clip.
+        offers: by id: those of the clip's offers that are stored.
+        drops: by id: those of their drops that are stored.
+    """
+    problem = _check_texts("$.names", body.names) or _check_clip_offers(body, offers)
+    if problem is not None:
+        return problem
+    if body.default_locale not in body.names:
+        return _invalid("$.names", "must have the default locale")
+    for index, link in enumerate(body.links):
+        problem = _check_link(f"$.links[{index}]", link, body.default_locale)
+        if problem is not None:
+            return problem
+    manifest = build_manifest(body, offers, drops, version=1, published_at_ms=0)
+    raw = encode_manifest(manifest)
+    if len(raw) > MAX_MANIFEST_BYTES:
+        return _invalid("$", f"the manifest would be larger than {MAX_MANIFEST_BYTES} bytes")
+    if read_manifest(raw, body.clip) != manifest:
+        raise AssertionError(f"the checks of the catalogue let through what makes no manifest: clip {body.clip}")
+    return None
+
+
+def build_manifest(
+    clip: ClipBody,
+    offers: Mapping[str, OfferBody],
+    drops: Mapping[str, DropBody],
+    *,
+    version: int,
+    published_at_ms: int,
+) -> Manifest:
+    """Return the manifest of a clip that `check_clip` found nothing wrong with."""
+    return Manifest(
+        clip=clip.clip,
+        version=version,
+        creator=clip.creator,
+        names=clip.names,
+        default_locale=clip.default_locale,
+        offers=tuple(_publish_offer(offers[offer], drops[offers[offer].drop]) for offer in clip.offers),
+        links=tuple(
+            PolicyLink(rel=link.rel, href=link.href, names=link.names, regions=link.regions) for link in clip.links
+        ),
+        claim_ttl_s=clip.claim_ttl_s,
+        published_at_ms=published_at_ms,
+    )
+
+
+def says_the_same(first: Manifest, second: Manifest) -> bool:
+    """Return whether two manifests differ in nothing but version and time of publication."""
+    return first == msgspec.structs.replace(second, version=first.version, published_at_ms=first.published_at_ms)
+
+
+def _publish_offer(offer: OfferBody, drop: DropBody) -> Offer:
+    return Offer(
+        offer=offer.offer,
+        kind=offer.kind,
+        names=offer.names,
+        descriptions=offer.descriptions,
+        image=offer.image,
+        prices=tuple(Price(currency=price.currency, amount_minor=price.amount_minor) for price in offer.prices),
+        payment=offer.payment,
+        terms=DropTerms(
+            drop=drop.drop,
+            run=drop.run,
+            sku=drop.sku,
+            total=drop.total,
+            opens_at_ms=drop.opens_at_ms,
+            closes_at_ms=drop.closes_at_ms,
+            mode=drop.mode,
+            max_quantity=drop.max_quantity,
+            per_viewer_cap=drop.per_viewer_cap,
+            when_origin_away=drop.when_origin_away,
+        ),
+    )
+
+
+def _check_clip_offers(body: ClipBody, offers: Mapping[str, OfferBody]) -> Problem | None:
+    if len(set(body.offers)) != len(body.offers):
+        return _invalid("$.offers", "must not name an offer twice")
+    for index, offer_id in enumerate(body.offers):
+        offer = offers.get(offer_id)
+        if offer is None:
+            return Problem(code=Code.OFFER_UNKNOWN, detail=f"At $.offers[{index}].")
+        for texts in (offer.names, offer.descriptions):
+            if texts and body.default_locale not in texts:
+                detail = f"The texts of offer {offer_id} must have the default locale of clip {body.clip}."
+                return Problem(code=Code.REVISION_CONFLICT, detail=detail)
+    return None
+
+
+def _check_link(path: str, link: LinkBody, default_locale: str) -> Problem | None:
+    if default_locale not in link.names:
+        return _invalid(f"{path}.names", "must have the default locale")
+    return _check_texts(f"{path}.names", link.names) or _check_address(f"{path}.href", link.href)
+
+
+def _check_prices(body: OfferBody) -> Problem | None:
+    currencies = [price.currency for price in body.prices]
+    if len(set(currencies)) != len(currencies):
+        return _invalid("$.prices", "must not name a currency twice")
+    for index, currency in enumerate(currencies):
+        if currency not in MINOR_DIGITS:
+            return _invalid(f"$.prices[{index}].currency", "must be a current ISO 4217 code")
+    free = {price.amount_minor == 0 for price in body.prices}
+    if len(free) > 1:
+        return _invalid("$.prices", "must be all zero, or none")
+    if (body.payment == "none") is not free.pop():
+        return _invalid("$.payment", "must be `none` for what is free, and `at_pickup` for what has a price")
+    return None
+
+
+def _check_texts(path: str, texts: Mapping[str, str]) -> Problem | None:
+    if len({locale.lower() for locale in texts}) != len(texts):
+        return _invalid(path, "must not name a locale twice")
+    return _first(_check_text(f"{path}.{locale}", text) for locale, text in texts.items())
+
+
+def _check_text(path: str, text: str) -> Problem | None:
+    if not text.strip():
+        return _invalid(path, "must not be blank")
+    if _UNREADABLE.search(text):
+        return _invalid(path, "must not have control characters or marks that reorder text")
+    return None
+
+
+def _check_address(path: str, address: str | None) -> Problem | None:
+    if address is None or (_ADDRESS.fullmatch(address) and not _UNREADABLE.search(address)):
+        return None
+    return _invalid(path, "must be an https address")
+
+
+def _first(problems: Iterable[Problem | None]) -> Problem | None:
+    return next((problem for problem in problems if problem is not None), None)
+
+
+def _invalid(path: str, rule: str) -> Problem:
+    return Problem(code=Code.INVALID_FIELD, detail=f"At {path}: {rule}.")

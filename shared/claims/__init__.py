@@ -1,0 +1,1 @@
+"""Claims, from the tap to the receipt: keys, tokens, admission, settlement."""

@@ -1,0 +1,79 @@
+"""Receipts: what the origin signs when a claim is settled. Anyone can verify one; it carries no personal data.
+
+Signed as EdDSA (Ed25519, RFC 8037) JWS of type `receipt+jwt`. The viewer's thumbprint is not in it, because it would
+tie all receipts of one person together: `holder` commits to it, and only who has the key and the receipt can show that
+they belong together.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+from shared.claims.tokens import Claim, Line
+from shared.encoding import digest_fields, encode_base64url
+from shared.structs import Wire
+
+TYPE: Final = "receipt+jwt"
+
+Payment = Literal["none", "at_pickup"]
+
+
+class Receipt(Wire, frozen=True, kw_only=True):
+    """What a receipt states.
+
+    Attributes:
+        iss: the origin's public address; its key set is at `/.well-known/jwks.json`.
+        jti: the claim's id.
+        iat: when it was settled, in seconds.
+        holder: `commit_holder` of the claim and the viewer key.
+        run_numbers: of the units, within the run.
+        payment: `none` when it was free, `at_pickup` when it is paid on fetching.
+    """
+
+    iss: str
+    jti: str
+    iat: int
+    holder: str
+    drop: str
+    run: str
+    run_numbers: tuple[int, ...]
+    lines: tuple[Line, ...]
+    currency: str
+    total_minor: int
+    payment: Payment
+    creator: str
+    clip: str
+    offer: str
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def commit_holder(claim_id: str, viewer: str) -> str:
+    """Return the commitment to the viewer key that a receipt carries."""
+    return encode_base64url(digest_fields("cliptill receipt holder 1", (claim_id, viewer)))
+
+
+def write_receipt(claim: Claim, issuer: str, first_number: int, settled_at_ms: int) -> Receipt:
+    """Return the receipt of a settled claim."""
+    return Receipt(
+        iss=issuer,
+        jti=claim.jti,
+        iat=settled_at_ms // 1000,
+        holder=commit_holder(claim.jti, claim.cnf.jkt),
+        drop=claim.drop,
+        run=claim.run,
+        run_numbers=tuple(range(first_number, first_number + claim.quantity)),
+        lines=claim.lines,
+        currency=claim.currency,
+        total_minor=claim.total_minor,
+        payment="at_pickup" if claim.total_minor else "none",
+        creator=claim.creator,
+        clip=claim.clip,
+        offer=claim.offer,
+    )
+
+
+def encode_receipt(receipt: Receipt) -> bytes:
+    """Return the payload that is signed."""
+    return _ENCODER.encode(receipt)

@@ -1,0 +1,1 @@
+"""What is reported and compared: edge events, deliveries, reconciliation."""

@@ -1,0 +1,1 @@
+"""What a viewer sees: the overlay, its words, the viewer's language."""

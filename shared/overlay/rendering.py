@@ -1,0 +1,316 @@
+"""The overlay: what a viewer sees of a clip's offers, as JSON (for the component) and as a document of its own.
+
+Most of an overlay is the same for a long time: it depends on the manifest and on the viewer's language, currency and
+country. That part is compiled once to bytes (`compile_json`, `compile_html`); what changes with each request, the time
+and each offer's stock and window, is put in between (`render_json`, `render_html`).
+
+Creators' words are escaped wherever they meet HTML. Prices and stock are written for the viewer's language, with the
+currency's own digits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Final, Literal
+
+import msgspec
+
+from shared.catalogue.manifest import Manifest, Offer, PolicyLink
+from shared.catalogue.money import format_price
+from shared.catalogue.stock import StockSnapshot, StockState, report_stock
+from shared.overlay.locales import choose_currency, choose_text, direction_of, language_of
+from shared.overlay.texts import texts_for
+from shared.structs import Wire
+
+WindowState = Literal["upcoming", "open", "closed"]
+
+
+class ViewerContext(Wire, frozen=True, kw_only=True):
+    """What an overlay is personalised by.
+
+    Attributes:
+        locale: one that the manifest has texts for.
+        currency: a wish, or empty.
+        country: ISO 3166 code, or empty.
+    """
+
+    locale: str
+    currency: str = ""
+    country: str = ""
+
+
+class PriceView(Wire, frozen=True, kw_only=True):
+    """A price, and how to write it."""
+
+    amount_minor: int
+    currency: str
+    text: str
+
+
+class StockView(Wire, frozen=True, kw_only=True):
+    """What is left: state, count with version and instant, and how to say it."""
+
+    state: StockState
+    remaining: int | None
+    version: int
+    as_of_ms: int
+    stale: bool
+    text: str
+
+
+class OfferCard(Wire, frozen=True, kw_only=True):
+    """What of an offer stays the same for all who share language, currency and country."""
+
+    offer: str
+    drop: str
+    kind: str
+    title: str
+    description: str
+    image: str | None
+    price: PriceView
+    payment: str
+    opens_at_ms: int
+    closes_at_ms: int
+    action: str
+    max_quantity: int
+
+
+class OfferView(OfferCard, frozen=True, kw_only=True):
+    """One offer as a viewer sees it now; `claimable` says whether a tap makes sense."""
+
+    stock: StockView
+    window: WindowState
+    claimable: bool
+
+
+class LinkView(Wire, frozen=True, kw_only=True):
+    """A policy that belongs to the offers, for the viewer's region."""
+
+    rel: str
+    href: str
+    text: str
+
+
+class OverlayFrame(Wire, frozen=True, kw_only=True):
+    """What of an overlay stays the same.
+
+    Attributes:
+        shared: whether this is the unpersonalised overlay.
+        settle_url: the origin's public address.
+        messages: the overlay's own words, by key and by problem code.
+    """
+
+    clip: str
+    title: str
+    manifest_version: int
+    locale: str
+    dir: str
+    settle_url: str
+    shared: bool
+    links: tuple[LinkView, ...]
+    messages: dict[str, str]
+
+
+class OverlayView(OverlayFrame, frozen=True, kw_only=True):
+    """All that the component shows; `server_time_ms` is the clock of whoever rendered."""
+
+    server_time_ms: int
+    offers: tuple[OfferView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OfferTemplate:
+    """An offer's lasting bytes, and what is needed to add the rest."""
+
+    drop: str
+    opens_at_ms: int
+    closes_at_ms: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayTemplate:
+    """An overlay's lasting bytes. `words` are the overlay's own, in the viewer's language."""
+
+    head: bytes
+    offers: tuple[OfferTemplate, ...]
+    foot: bytes
+    words: Mapping[str, str]
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def compile_json(
+    manifest: Manifest, context: ViewerContext, *, settle_url: str, shared: bool = False
+) -> OverlayTemplate:
+    """Compile the JSON overlay of a clip for those who share `context`; it decodes as `OverlayView`."""
+    frame = _frame(manifest, context, settle_url=settle_url, shared=shared)
+    return OverlayTemplate(
+        head=_ENCODER.encode(frame)[:-1] + b',"server_time_ms":',
+        offers=tuple(
+            _template(offer, _ENCODER.encode(_card(manifest, offer, context))[:-1] + b',"stock":')
+            for offer in manifest.offers
+        ),
+        foot=b"]}",
+        words=frame.messages,
+    )
+
+
+def render_json(template: OverlayTemplate, snapshots: Mapping[str, StockSnapshot], now_ms: int) -> bytes:
+    """Return the overlay as JSON, as it is now."""
+    pieces = [template.head, b'%d,"offers":[' % now_ms]
+    comma = b""
+    for offer in template.offers:
+        stock = view_stock(offer.drop, snapshots.get(offer.drop), template.words, now_ms)
+        window = tell_window(offer.opens_at_ms, offer.closes_at_ms, now_ms)
+        claimable = b"true" if window == "open" and stock.state != "sold_out" else b"false"
+        pieces += (comma, offer.head, _ENCODER.encode(stock), _WINDOW_JSON[window], claimable, b"}")
+        comma = b","
+    pieces.append(template.foot)
+    return b"".join(pieces)
+
+
+_WINDOW_JSON: Final[dict[WindowState, bytes]] = {
+    "upcoming": b',"window":"upcoming","claimable":',
+    "open": b',"window":"open","claimable":',
+    "closed": b',"window":"closed","claimable":',
+}
+
+
+def compile_html(manifest: Manifest, context: ViewerContext, *, settle_url: str, edge_url: str) -> OverlayTemplate:
+    """Compile the overlay as a document of its own: for a frame, a landing page, or a browser without scripts.
+
+    With scripts, the component takes the place of the list (`data-fallback`).
+
+    Args:
+        manifest: of the clip.
+        context: of those who share the document.
+        settle_url: the origin's public address.
+        edge_url: base address of the edge that the component asks.
+    """
+    frame = _frame(manifest, context, settle_url=settle_url, shared=False)
+    title, edge = escape(frame.title), escape(edge_url)
+    head = (
+        f'<!doctype html><html lang="{escape(frame.locale)}" dir="{frame.dir}"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width"><title>{title}</title>'
+        f'<link rel="stylesheet" href="{edge}/overlay.css">'
+        f'<script type="module" src="{edge}/cliptill-overlay.js"></script></head><body>'
+        f'<cliptill-overlay clip="{escape(frame.clip)}" edge="{edge}">'
+        f'<section data-fallback aria-label="{escape(frame.messages["offers"])}"><h1>{title}</h1><ul>'
+    )
+    links = "".join(
+        f'<a rel="{escape(link.rel)}" href="{escape(link.href)}">{escape(link.text)}</a>' for link in frame.links
+    )
+    return OverlayTemplate(
+        head=head.encode(),
+        offers=tuple(_template(offer, _offer_html(_card(manifest, offer, context))) for offer in manifest.offers),
+        foot=f"</ul><nav>{links}</nav></section></cliptill-overlay></body></html>".encode(),
+        words=frame.messages,
+    )
+
+
+def render_html(template: OverlayTemplate, snapshots: Mapping[str, StockSnapshot], now_ms: int) -> bytes:
+    """Return the overlay as a document, as it is now."""
+    pieces = [template.head]
+    for offer in template.offers:
+        stock = view_stock(offer.drop, snapshots.get(offer.drop), template.words, now_ms)
+        window = tell_window(offer.opens_at_ms, offer.closes_at_ms, now_ms)
+        said = stock.text if window != "closed" else template.words["closed"]
+        tail = (
+            f' <span data-window="{window}" data-state="{stock.state}" data-version="{stock.version}">'
+            f"{escape(said)}</span></p></li>"
+        )
+        pieces += (offer.head, tail.encode())
+    pieces.append(template.foot)
+    return b"".join(pieces)
+
+
+def tell_window(opens_at_ms: int, closes_at_ms: int, now_ms: int) -> WindowState:
+    """Return where `now_ms` is: the opening instant is in the window, the closing one is not."""
+    if now_ms < opens_at_ms:
+        return "upcoming"
+    return "open" if now_ms < closes_at_ms else "closed"
+
+
+def view_stock(drop: str, snapshot: StockSnapshot | None, words: Mapping[str, str], now_ms: int) -> StockView:
+    """Return a drop's stock in the words of a language."""
+    report = report_stock(drop, snapshot, now_ms)
+    if report.state == "unknown":
+        text = words["stock_unknown"]
+    elif report.state == "sold_out":
+        text = words["sold_out"]
+    elif report.state == "last":
+        text = words["last_one"]
+    else:
+        text = words["left"].replace("{n}", str(report.remaining))
+    return StockView(
+        state=report.state,
+        remaining=report.remaining,
+        version=report.version,
+        as_of_ms=report.as_of_ms,
+        stale=report.stale,
+        text=text,
+    )
+
+
+def _frame(manifest: Manifest, context: ViewerContext, *, settle_url: str, shared: bool) -> OverlayFrame:
+    links = [link for link in manifest.links if _is_for(link, context.country)]
+    return OverlayFrame(
+        clip=manifest.clip,
+        title=choose_text(manifest.names, context.locale, manifest.default_locale),
+        manifest_version=manifest.version,
+        locale=context.locale,
+        dir=direction_of(context.locale),
+        settle_url=settle_url,
+        shared=shared,
+        links=tuple(
+            LinkView(
+                rel=link.rel,
+                href=link.href,
+                text=choose_text(link.names, context.locale, manifest.default_locale),
+            )
+            for link in links
+        ),
+        messages=texts_for(language_of(context.locale)),
+    )
+
+
+def _is_for(link: PolicyLink, country: str) -> bool:
+    return not link.regions or country in link.regions
+
+
+def _card(manifest: Manifest, offer: Offer, context: ViewerContext) -> OfferCard:
+    language = language_of(context.locale)
+    words = texts_for(language)
+    currency = choose_currency(context.currency, context.country, [price.currency for price in offer.prices])
+    amount = next(price.amount_minor for price in offer.prices if price.currency == currency)
+    text = format_price(amount, currency, language) if amount else words["free"]
+    return OfferCard(
+        offer=offer.offer,
+        drop=offer.terms.drop,
+        kind=offer.kind,
+        title=choose_text(offer.names, context.locale, manifest.default_locale),
+        description=choose_text(offer.descriptions, context.locale, manifest.default_locale),
+        image=offer.image,
+        price=PriceView(amount_minor=amount, currency=currency, text=text),
+        payment=offer.payment,
+        opens_at_ms=offer.terms.opens_at_ms,
+        closes_at_ms=offer.terms.closes_at_ms,
+        action=words["claim"] if offer.payment == "none" else words["reserve"],
+        max_quantity=offer.terms.max_quantity,
+    )
+
+
+def _template(offer: Offer, head: bytes) -> OfferTemplate:
+    terms = offer.terms
+    return OfferTemplate(drop=terms.drop, opens_at_ms=terms.opens_at_ms, closes_at_ms=terms.closes_at_ms, head=head)
+
+
+def _offer_html(card: OfferCard) -> bytes:
+    image = f'<img src="{escape(card.image)}" alt="" loading="lazy">' if card.image else ""
+    description = f"<p>{escape(card.description)}</p>" if card.description else ""
+    return (
+        f'<li data-offer="{escape(card.offer)}">{image}<h2>{escape(card.title)}</h2>{description}'
+        f'<p><data value="{card.price.amount_minor}">{escape(card.price.text)}</data>'
+    ).encode()
