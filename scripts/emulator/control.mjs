@@ -3,6 +3,7 @@
  *
  *     PUT    /kv/{node}/{key}   write a value to a node's key-value store, the body as it is
  *     DELETE /kv/{node}/{key}   remove it
+ *     PUT    /faults/{node}     have the faults in the body (JSON, see runtime/faults.mjs) and no others
  *     POST   /reload            run the bundle as it is staged now; refused, and the old one stays, when it does not boot
  *     GET    /stats             what runs, and how long it took to start
  *
@@ -48,6 +49,36 @@ async function writeKey(request, emulator, [name, ...key]) {
   return [200, {}];
 }
 
+/** @type {Record<string, (value: unknown) => boolean>} */
+const FAULTS = {
+  store: (value) => value === "" || value === "away" || value === "broken",
+  clock_shift_ms: Number.isSafeInteger,
+  clock_ms: (value) => value === null || Number.isSafeInteger(value),
+};
+
+/** @param {string} source JSON */
+function readFaults(source) {
+  try {
+    const chosen = Object.entries(JSON.parse(source));
+    if (chosen.every(([name, value]) => FAULTS[name]?.(value))) return Object.fromEntries(chosen);
+  } catch {
+    // Refused below, as anything else that is no list of faults.
+  }
+  throw new EmulatorError("faults_invalid", "the body must be a JSON object of known faults");
+}
+
+/**
+ * @param {Incoming} request
+ * @param {Emulator} emulator
+ * @param {string[]} parts
+ * @returns {Promise<[number, object]>}
+ */
+async function setFaults(request, emulator, [name, ...more]) {
+  const node = emulator.nodes.find((candidate) => candidate.name === name);
+  if (!node || more.length) return [404, { code: "unknown_node" }];
+  return [200, await node.setFaults(readFaults((await readBody(request)).toString("utf8")))];
+}
+
 /**
  * @param {Incoming} request
  * @param {Emulator} emulator
@@ -60,6 +91,7 @@ async function answer(request, emulator) {
   const [first, ...rest] = path.slice(1).split("/").map(decodeURIComponent);
   const route = `${request.method} ${first}`;
   if (route === "PUT kv" || route === "DELETE kv") return writeKey(request, emulator, rest);
+  if (route === "PUT faults") return setFaults(request, emulator, rest);
   if (route === "POST reload" && !rest.length) return [200, await emulator.reload()];
   if (route === "GET stats" && !rest.length) return [200, emulator.stats()];
   return [404, { code: "not_found" }];

@@ -13,7 +13,7 @@ import { COMPATIBILITY_DATE, edgeModules } from "./prepare.mjs";
 const HOST = "127.0.0.1";
 /** Files that configure the assets instead of being one. */
 const NOT_SERVED = new Set(["_headers", "_redirects"]);
-const BOOT_HEADER = "emulator";
+const TOKEN_HEADER = "emulator";
 const ENTRYPOINT = "network";
 /** A first call is slower than those after it: let it be one for a clip that does not exist, not a viewer's. */
 const WARM_PATHS = ["/health", "/v1/clips/none/overlay"];
@@ -51,7 +51,7 @@ export class EdgeNode {
   /** @type {Miniflare | undefined} */
   #miniflare;
   #expectedToEnd = false;
-  #bootToken = randomBytes(16).toString("hex");
+  #token = randomBytes(16).toString("hex");
 
   /**
    * @param {NodeConfig} node
@@ -91,14 +91,32 @@ export class EdgeNode {
   /** Boot Python now, so that no viewer waits for it. */
   async #warm() {
     const started = performance.now();
-    const edge = await /** @type {Miniflare} */ (this.#miniflare).getWorker("edge");
-    const response = await edge.fetch("http://edge/", { headers: { [BOOT_HEADER]: this.#bootToken } });
-    const answer = /** @type {{ failed?: string, timings: Record<string, unknown> }} */ (await response.json());
+    const answer = /** @type {{ failed?: string, timings: Record<string, unknown> }} */ (await this.#tellWorker({}));
     if (answer.failed) throw new EmulatorError("boot_failed", answer.failed);
     const cold_ms = await this.#timedRequest(WARM_PATHS[0], started);
     for (const path of WARM_PATHS) await this.#timedRequest(path, started);
     const warm_ms = await this.#timedRequest(WARM_PATHS[0], performance.now());
     return { ...answer.timings, cold_ms, warm_ms };
+  }
+
+  /**
+   * Speak to the worker itself, not as a viewer.
+   *
+   * @param {{ method?: string, body?: string }} request
+   */
+  async #tellWorker(request) {
+    const edge = await /** @type {Miniflare} */ (this.#miniflare).getWorker("edge");
+    const response = await edge.fetch("http://edge/", { ...request, headers: { [TOKEN_HEADER]: this.#token } });
+    return response.json();
+  }
+
+  /**
+   * Have these faults from now on, and no others.
+   *
+   * @param {object} faults as in `runtime/faults.mjs`
+   */
+  async setFaults(faults) {
+    return /** @type {object} */ (await this.#tellWorker({ method: "PUT", body: JSON.stringify(faults) }));
   }
 
   /**
@@ -142,7 +160,7 @@ export class EdgeNode {
       origin_url,
       place: placeOf(this.node),
       asset_paths: assetPaths(assets),
-      boot_token: this.#bootToken,
+      token: this.#token,
       snapshot_name: snapshot ? path.basename(snapshot) : "",
     };
     return {

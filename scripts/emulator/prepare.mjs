@@ -23,7 +23,7 @@ const SNAPSHOT_TIMEOUT_MS = 60_000;
  * @typedef {{ image: Image, generated: Files, snapshot: string | undefined, snapshotProblem: string | undefined }} Prepared
  */
 
-const OWN_MODULES = ["host.mjs", "boot.mjs", "codegen.mjs", "front.mjs", "unpack.mjs"];
+const OWN_MODULES = ["emulated.mjs", "host.mjs", "boot.mjs", "codegen.mjs", "faults.mjs", "front.mjs", "unpack.mjs"];
 /** @type {[Module["type"], string][]} */
 const STOCK_MODULES = [
   ["ESModule", "pyodide.mjs"],
@@ -80,7 +80,7 @@ async function record(image, bindings) {
     compatibilityDate: COMPATIBILITY_DATE,
     unsafeEvalBinding: "UNSAFE_EVAL",
     modules: edgeModules({ image, generated: new Map() }),
-    bindings: { ...bindings, EMULATOR: { boot_token: "record" } },
+    bindings: { ...bindings, EMULATOR: { token: "record" } },
   });
   try {
     const response = await miniflare.dispatchFetch("http://edge/", { headers: { emulator: "record" } });

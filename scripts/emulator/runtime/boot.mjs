@@ -132,7 +132,7 @@ export async function boot(env, snapshotPack) {
   const python = await load(env, snapshotPack && wholeSnapshot(snapshotPack));
   const loaded = performance.now();
   python.registerJsModule("_emulator_js", {
-    cloudflareWorkersModule: workersModule,
+    cloudflareWorkersModule: { ...workersModule, env },
     cloudflareSocketsModule: {},
     doAnImport: (/** @type {string} */ name) => Promise.reject(new Error(`${name} is not available here`)),
   });

@@ -73,16 +73,22 @@ function originUnavailable() {
 }
 
 /**
+ * @typedef {object} Network
+ * @property {string} origin_url
+ * @property {(path: string) => Response | Promise<Response> | undefined} asset gives the static file of this path
+ */
+
+/**
  * Ask the origin for the same path; nothing when it does not answer, or answers that it failed.
  *
  * @param {Request} request
  * @param {URL} url
- * @param {any} env
+ * @param {Network} network
  */
-async function askOrigin(request, url, env) {
+async function askOrigin(request, url, network) {
   try {
     const accept = request.headers.get("accept");
-    const response = await fetch(`${env.EMULATOR.origin_url}${url.pathname}${url.search}`, {
+    const response = await fetch(`${network.origin_url}${url.pathname}${url.search}`, {
       headers: accept ? { accept } : {},
       redirect: "manual",
       signal: AbortSignal.timeout(ORIGIN_TIMEOUT_MS),
@@ -98,16 +104,16 @@ async function askOrigin(request, url, env) {
  *
  * @param {Request} request
  * @param {URL} url
- * @param {any} env
  * @param {any} ctx
+ * @param {Network} network
  */
-async function serveShared(request, url, env, ctx) {
+async function serveShared(request, url, ctx, network) {
   const key = new Request(`http://cache${url.pathname}${url.search}`);
   const kept = await caches.default.match(key);
   const ageMs = kept ? Date.now() - Number(kept.headers.get("stored-at-ms")) : 0;
   const life = kept && lifetime(kept.headers.get("origin-cache-control") ?? "");
   if (kept && life && ageMs < life.freshS * 1000) return fromCache(kept, "HIT", ageMs);
-  const response = await askOrigin(request, url, env);
+  const response = await askOrigin(request, url, network);
   if (!response) return kept ? fromCache(kept, "STALE", ageMs) : originUnavailable();
   const newLife = response.status === 200 ? lifetime(response.headers.get("cache-control") ?? "") : undefined;
   if (newLife) ctx.waitUntil(store(key, response.clone(), newLife));
@@ -117,25 +123,21 @@ async function serveShared(request, url, env, ctx) {
 }
 
 /**
- * Answer what the network answers by itself; hand the rest to Python, with what the network adds to a request.
+ * Answer what the network answers by itself, without waking Python; nothing for what is Python's.
  *
  * It shares Python's isolate, because a service binding between two workers costs 45 us a request: an eighth of what the
- * whole request takes. Python is not woken by what is answered here.
+ * whole request takes.
  *
  * @param {Request} request
- * @param {any} env
  * @param {ExecutionContext} ctx
- * @param {(request: Request, env: any, ctx: ExecutionContext) => Response | Promise<Response>} python
- * @returns {Response | Promise<Response>}
+ * @param {Network} network
+ * @returns {Response | Promise<Response> | undefined}
  */
-export function serveFront(request, env, ctx, python) {
-  const { asset_paths, place } = env.EMULATOR;
-  if (request.method === "GET" || request.method === "HEAD") {
-    const url = new URL(request.url);
-    if (asset_paths.includes(url.pathname)) return env.ASSETS.fetch(request);
-    if (url.pathname.startsWith(SHARED_PREFIX)) return serveShared(request, url, env, ctx);
-  }
-  const forwarded = new Request(request, { cf: place });
-  if (!request.headers.has("cf-connecting-ip")) forwarded.headers.set("cf-connecting-ip", "127.0.0.1");
-  return python(forwarded, env, ctx);
+export function serveFront(request, ctx, network) {
+  if (request.method !== "GET" && request.method !== "HEAD") return undefined;
+  const url = new URL(request.url);
+  return (
+    network.asset(url.pathname) ??
+    (url.pathname.startsWith(SHARED_PREFIX) ? serveShared(request, url, ctx, network) : undefined)
+  );
 }

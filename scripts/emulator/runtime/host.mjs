@@ -1,20 +1,17 @@
 /**
- * The edge worker: answers each request with the bundle's `Default` entry point, run by CPython in this isolate, unless
- * the network in front of it answers already.
+ * Answers requests with the bundle's `Default` entry point, run by CPython in this isolate. It knows neither which bindings
+ * there are nor what stands in front of it: the emulator and the self-hosted edge each bring their own.
  */
 
-import { boot, recorded } from "./boot.mjs";
-import { serveFront } from "./front.mjs";
+import { boot } from "./boot.mjs";
 
-/** A request that carries it, with this start's token, is answered with how the boot went. */
-const BOOT_HEADER = "emulator";
-
-/** @typedef {{ waitUntil: (work: any) => void, passThroughOnException: () => void, props: unknown }} EntryContext */
-
-/** @type {Promise<Awaited<ReturnType<typeof boot>>> | undefined} */
-let booting;
-/** @type {((request: Request, ctx: EntryContext) => any) | undefined} */
-let call;
+/**
+ * @typedef {{ waitUntil: (work: any) => void, passThroughOnException: () => void, props: unknown }} EntryContext
+ * @typedef {Awaited<ReturnType<typeof boot>>} Booted
+ * @typedef {object} Surroundings
+ * @property {(env: any) => any} bindings makes what the app gets as its environment, once
+ * @property {(env: any) => Promise<ArrayBuffer | undefined>} readSnapshot reads the memory snapshot, if there is one
+ */
 
 /** @param {"boot_failed" | "internal_error"} code */
 function problem(code) {
@@ -63,79 +60,76 @@ async function finished(pending) {
   }
 }
 
-/** @param {any} error with Python's traceback, as text, for the developer's console only */
+/** @param {any} error with Python's traceback, as text, for the operator's log only */
 function failed(error) {
   console.error(String(error?.message ?? error));
   return problem("internal_error");
 }
 
-/**
- * @param {Request} request
- * @param {any} ctx
- */
-function answer(request, ctx) {
-  try {
-    const response = /** @type {NonNullable<typeof call>} */ (call)(request, entryContext(ctx));
-    return response instanceof Response ? response : finished(response);
-  } catch (error) {
-    return failed(error);
+export class Host {
+  /** @type {Promise<Booted> | undefined} */
+  #booting;
+  /** @type {Booted["call"] | undefined} */
+  #call;
+  #surroundings;
+
+  /** @param {Surroundings} surroundings */
+  constructor(surroundings) {
+    this.#surroundings = surroundings;
   }
-}
 
-/**
- * Read the memory snapshot, within the request that asks: another request's reading may be given up half way.
- *
- * @param {any} env
- * @returns {Promise<ArrayBuffer | undefined>}
- */
-async function readSnapshot(env) {
-  if (!env.SNAPSHOT || booting) return undefined;
-  const response = await env.SNAPSHOT.fetch(`http://snapshot/${env.EMULATOR.snapshot_name}`);
-  if (!response.ok) throw new Error(`the memory snapshot is gone: status ${response.status}`);
-  return response.arrayBuffer();
-}
-
-/**
- * Boot once, however many first requests there are. A boot that failed stays failed: the bundle must change.
- *
- * @param {Request} request
- * @param {any} env
- * @param {any} ctx
- */
-async function firstAnswer(request, env, ctx) {
-  const asked = request.headers.get(BOOT_HEADER) === env.EMULATOR.boot_token;
-  try {
-    const snapshot = await readSnapshot(env);
-    booting ??= boot(env, snapshot);
-    const { call: booted, timings } = await booting;
-    call = booted;
-    if (!asked) return answer(request, ctx);
-    const modules = [...recorded].map(([name, bytes]) => [name, Array.from(bytes)]);
-    return Response.json({ timings, modules });
-  } catch (error) {
-    const text = String(/** @type {Error} */ (error)?.message ?? error);
-    console.error(text);
-    return asked ? Response.json({ failed: text }) : problem("boot_failed");
+  /**
+   * Boot once, however many first requests there are. A boot that failed stays failed: the bundle must change.
+   *
+   * @param {any} env
+   * @returns {Promise<Booted["timings"]>}
+   */
+  async boot(env) {
+    const { bindings, readSnapshot } = this.#surroundings;
+    // Within the request that asks: another request's reading may be given up half way.
+    const snapshot = this.#booting ? undefined : await readSnapshot(env);
+    this.#booting ??= boot(bindings(env), snapshot);
+    const { call, timings } = await this.#booting;
+    this.#call = call;
+    return timings;
   }
-}
 
-/**
- * @param {Request} request
- * @param {any} env
- * @param {ExecutionContext} ctx
- */
-function python(request, env, ctx) {
-  return call && !request.headers.has(BOOT_HEADER) ? answer(request, ctx) : firstAnswer(request, env, ctx);
-}
-
-/** What the node's own port leads to. */
-export const network = {
   /**
    * @param {Request} request
    * @param {any} env
-   * @param {ExecutionContext} ctx
+   * @param {any} ctx
+   * @returns {Response | Promise<Response>}
    */
-  fetch: (request, env, ctx) => serveFront(request, env, ctx, python),
-};
+  answer(request, env, ctx) {
+    return this.#call ? this.#answerWith(this.#call, request, ctx) : this.#answerFirst(request, env, ctx);
+  }
 
-export default { fetch: python };
+  /**
+   * @param {Booted["call"]} call
+   * @param {Request} request
+   * @param {any} ctx
+   */
+  #answerWith(call, request, ctx) {
+    try {
+      const response = call(request, entryContext(ctx));
+      return response instanceof Response ? response : finished(response);
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  /**
+   * @param {Request} request
+   * @param {any} env
+   * @param {any} ctx
+   */
+  async #answerFirst(request, env, ctx) {
+    try {
+      await this.boot(env);
+    } catch (error) {
+      console.error(String(/** @type {Error} */ (error)?.message ?? error));
+      return problem("boot_failed");
+    }
+    return this.answer(request, env, ctx);
+  }
+}
