@@ -28,6 +28,8 @@ MAIN_MODULE = "from edge.worker import Default as Default\n"
 # What a page loads, and what that fetches once the overlay is drawn: two files, so that claims never delay overlays.
 COMPONENT = "edge/component/cliptill-overlay.js"
 COMPONENT_CLAIMS = "edge/component/cliptill-claims.js"
+# What the overlay looks like as a document of its own.
+DOCUMENT_STYLE = "edge/component/overlay.css"
 BUNDLE_GZIP_MOST = 1536 * 1024
 COMPONENT_GZIP_MOST = 6 * 1024
 # Any page may load the component, and each browser asks for it again after five minutes, in the background.
@@ -108,7 +110,8 @@ def stage_assets(root: Path, assets: Path) -> None:
     """Write the static files: the component as two minified modules, and the headers that they are served with."""
     assets.mkdir()
     (assets / "_headers").write_text(HEADERS)
-    entries, tool = [root / COMPONENT, root / COMPONENT_CLAIMS], root / "node_modules" / ".bin" / "esbuild"
+    entries = [root / name for name in (COMPONENT, COMPONENT_CLAIMS, DOCUMENT_STYLE)]
+    tool = root / "node_modules" / ".bin" / "esbuild"
     for entry in entries:
         if not entry.is_file():
             raise BundleError(f"{entry} is missing: is the clone whole?")

@@ -15,6 +15,7 @@ from tests.emulator.program import ROOT
 
 COMPONENT = "edge/component/cliptill-overlay.js"
 CLAIMS = "edge/component/cliptill-claims.js"
+STYLE = "edge/component/overlay.css"
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ def clone(tmp_path: Path) -> Path:
     overlay = 'import { tag } from "./tag.js";\nexport { tag };\ncustomElements.define(tag, class {});\n'
     (tmp_path / COMPONENT).write_text(overlay)
     (tmp_path / CLAIMS).write_text('import { tag } from "./cliptill-overlay.js";\nconsole.log(tag);\n')
+    (tmp_path / STYLE).write_text("h1 { color: red; }\n")
     (tmp_path / "edge/component/tag.js").write_text('export const tag = "cliptill-overlay";\n')
     requirements = tmp_path / "scripts" / "requirements"
     requirements.mkdir(parents=True)
@@ -57,6 +59,7 @@ def test_the_workers_python_files_and_the_component_are_staged(clone: Path) -> N
         "assets/_headers",
         "assets/cliptill-claims.js",
         "assets/cliptill-overlay.js",
+        "assets/overlay.css",
         "bundle/edge/__init__.py",
         "bundle/edge/worker.py",
         "bundle/shared/__init__.py",
