@@ -1,9 +1,14 @@
 """The edge's contract, kept by the app itself: plain ASGI on CPython, with the world in memory."""
 
+import asyncio
 import json
+from typing import Any
 
 import pytest
+from starlette.types import Message
 
+from edge.app import create_app
+from edge.bridge import make_scope
 from tests.contract.edge_driver import Documentation, Edge
 from tests.contract.edge_suite import EdgeContract
 from tests.edge_world import SECRET_TEXT, AsgiClient, MemoryWorld
@@ -34,6 +39,40 @@ def test_no_host_becomes_markup(host: str, world: MemoryWorld, documentation: Do
     received = edge.get(f"/v1/clips/{edge.publish().clip}/overlay", accept="text/html")
     assert (received.status, received.body[:15]) == (200, b"<!doctype html>")
     assert received.body.count(b"<script") == 1
+
+
+class Counted:
+    """A client that sends without end, and counts what is taken of it."""
+
+    def __init__(self) -> None:
+        self.pieces = 0
+        self.status = 0
+
+    async def receive(self) -> Message:
+        self.pieces += 1
+        return {"type": "http.request", "body": b" " * 1024, "more_body": True}
+
+    async def send(self, message: Message) -> None:
+        self.status = message.get("status", self.status)
+
+
+@pytest.mark.parametrize(("path", "limit"), [("/v1/claims", 4096), ("/v1/events", 16_384)])
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
+def test_no_more_is_read_than_the_limit_and_a_piece(
+    path: str, limit: int, world: MemoryWorld, *, declared: bool
+) -> None:
+    headers = [(b"content-type", b"application/json")]
+    if declared:
+        headers.append((b"content-length", str(limit + 1).encode()))
+    client = Counted()
+    scope = make_scope("POST", f"https://edge.example{path}", headers, world.services())
+    asyncio.run(run_app(scope, client))
+    assert client.status == 413
+    assert client.pieces == (0 if declared else limit // 1024 + 1)
+
+
+async def run_app(scope: dict[str, Any], client: Counted) -> None:
+    await create_app()(scope, client.receive, client.send)
 
 
 def test_the_public_address_is_told_when_there_is_one(documentation: Documentation) -> None:

@@ -97,7 +97,10 @@ def test_totals_are_over_all_lines() -> None:
     ("changes", "code"),
     [
         pytest.param({"iss": "someone-else"}, Code.CLAIM_WRONG_ISSUER, id="another issuer"),
+        pytest.param({"iss": ISSUER[:-1]}, Code.CLAIM_WRONG_ISSUER, id="a part of the issuer"),
         pytest.param({"aud": ORIGIN_URL + "/"}, Code.CLAIM_WRONG_AUDIENCE, id="another audience"),
+        pytest.param({"aud": ORIGIN_URL[:-1]}, Code.CLAIM_WRONG_AUDIENCE, id="a part of the audience"),
+        pytest.param({"aud": ""}, Code.CLAIM_WRONG_AUDIENCE, id="no audience"),
         pytest.param({"exp": NOW_S}, Code.CLAIM_EXPIRED, id="expired in this very second"),
         pytest.param({"exp": NOW_S + 1}, None, id="expires in the next second"),
         pytest.param({"nbf": NOW_S + CLOCK_LEEWAY_S}, None, id="early, within the leeway"),

@@ -23,6 +23,7 @@ AVAILABLE = {"en", "de", "pt-BR", "zh-Hant", "ar"}
         pytest.param("", "pt", "pt-BR", id="the language alone"),
         pytest.param("", "xx, de;q=0.5", "de", id="second choice"),
         pytest.param("", "de;q=0, ar;q=0.1", "ar", id="refused"),
+        pytest.param("", "de;q=0", "en", id="refused, and nothing else"),
         pytest.param("", "*", "en", id="anything"),
         pytest.param("-", "-,--,de-", "de", id="empty subtags"),
         pytest.param("\x00", "é, \ud800, 🎬", "en", id="nonsense"),
