@@ -52,4 +52,11 @@ async def _reload(stack: Stack) -> str:
             answer = await client.post(stack.control + "/reload")
     except (RunError, httpx.HTTPError) as problem:
         return f"not reloaded: {problem}"
-    return "the edge runs the changed bundle" if answer.is_success else f"not reloaded: {answer.text}"
+    return describe_reload(answer)
+
+
+def describe_reload(answer: httpx.Response) -> str:
+    """Return what the emulator's answer to a reload means to the user: a refusal comes with the app's traceback."""
+    if answer.is_success:
+        return "the edge runs the changed bundle"
+    return f"not reloaded, the edge runs the bundle before: {answer.json().get('detail', answer.text)}"
