@@ -101,7 +101,7 @@ def give_claim(
     token = sign_claim(claim, services.config.claim_keys[0])
     body = _ENCODER.encode(_answer(claim, token, services.config.origin_url))
     expires_at_ms = claim.exp * 1000
-    isolate.claims[claim.jti] = GivenClaim(body, fingerprint_claim(claim), expires_at_ms)
+    isolate.claims[claim.jti] = GivenClaim(body, _fingerprint(claim), expires_at_ms)
     event = ClaimIssued(
         claim_id=claim.jti,
         drop=drop,
@@ -117,9 +117,14 @@ def _find_given(isolate: Isolate, claim: Claim, now_ms: int) -> Given | Problem 
     given = isolate.claims.get(claim.jti)
     if given is None or given.expires_at_ms <= now_ms:
         return None
-    if given.fingerprint != fingerprint_claim(claim):
+    if given.fingerprint != _fingerprint(claim):
         return Problem(code=Code.IDEMPOTENCY_CONFLICT)
     return Given(body=given.body, event=None)
+
+
+def _fingerprint(claim: Claim) -> str:
+    """Return what one tap asks for: offers that share a drop differ in price, although they settle alike."""
+    return f"{claim.clip}/{claim.offer}/{fingerprint_claim(claim)}"
 
 
 def _make_claim(

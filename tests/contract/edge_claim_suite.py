@@ -84,6 +84,16 @@ class ClaimContract:
         assert edge.tap(clip, idempotency_key=tap, **change).code == "idempotency_conflict"
         assert edge.tap(clip, idempotency_key=tap).status == 201
 
+    def test_the_same_key_for_another_offer_of_the_same_drop_is_a_conflict(self, edge: Edge) -> None:
+        drop, now_ms = edge.new_name("drop"), edge.world.now_ms()
+        terms = samples.terms_document(drop=drop, opens_at_ms=now_ms - 60_000, closes_at_ms=now_ms + 60_000)
+        dear, free = (samples.offer_document(offer=name, terms=terms) for name in ("dear", "free"))
+        clip = edge.publish(offers=[{**dear, **EUR_1990}, free])
+        edge.world.set_stock(drop, remaining=50)
+        tap = edge.new_tap()
+        assert edge.tap(clip, offer="dear", idempotency_key=tap).json["total_minor"] == 1990
+        assert edge.tap(clip, offer="free", idempotency_key=tap).code == "idempotency_conflict"
+
     def test_a_repeated_tap_is_answered_although_nothing_is_left_since(self, edge: Edge) -> None:
         clip = edge.publish(remaining=1)
         tap = edge.tap_document(clip)
