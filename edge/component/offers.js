@@ -48,12 +48,13 @@ export const standing = (view, offer, stock, mine, busy, at) => {
     if (soldOut) return left;
     return mine[0]?.state === "tapped" ? say(view, "try_again") : offer.action;
   };
+  const said = label();
   return {
-    label: label(),
+    label: said,
     enabled: open && !(soldOut || busy || full),
     facts: [
       offer.price.text,
-      soldOut ? "" : left,
+      said === left ? "" : left,
       stock.remaining && at - stock.as_of_ms > OLD_MS ? ageText(view, stock.as_of_ms, at) : "",
       ends ? say(view, "closes", countdown(offer.closes_at_ms - at)) : "",
     ],
