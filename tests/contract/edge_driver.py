@@ -264,7 +264,8 @@ class Edge:
         self.wait_for(lambda: any(event.clip == marker for event in self._events()))
         return [event for event in self._events() if event.clip == clip]
 
-    def wait_for(self, condition: Callable[[], bool]) -> None:
+    @staticmethod
+    def wait_for(condition: Callable[[], bool]) -> None:
         """Wait until something is so, at most `EVENTS_WITHIN_S`."""
         give_up = time.monotonic() + EVENTS_WITHIN_S
         while not condition():
