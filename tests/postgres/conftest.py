@@ -29,9 +29,24 @@ def conninfo(server: Server) -> Iterator[str]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def lasting_world(server: Server) -> Iterator[World]:
+    with server.database() as made, World(made) as world:
+        yield world
+
+
 @pytest.fixture
-def world(conninfo: str) -> Iterator[World]:
-    """An empty database with one drop, and a way to start origins on it."""
+def world(lasting_world: World) -> Iterator[World]:
+    """A database with nothing but one drop, and a way to start origins on it. Do not change its schema."""
+    lasting_world.wipe()
+    lasting_world.add_drop("drop-1")
+    yield lasting_world
+    lasting_world.close_others()
+
+
+@pytest.fixture
+def own_world(conninfo: str) -> Iterator[World]:
+    """The same, of one's own."""
     with World(conninfo) as made:
         made.add_drop("drop-1")
         yield made
@@ -39,5 +54,5 @@ def world(conninfo: str) -> Iterator[World]:
 
 @pytest.fixture
 def origin(world: World) -> OriginProcess:
-    """A running origin on `world`."""
-    return world.start()
+    """A running origin on `world`, which earlier tests may have used. Do not end it."""
+    return world.lasting_origin()

@@ -39,24 +39,28 @@ def test_process_killed_in_the_middle_of_a_batch_loses_nothing(world: World) -> 
     assert_each_settled_once(world, together(after.settle_patiently, taps), taps)
 
 
-def test_process_killed_between_commit_and_answer_settles_nothing_twice(world: World) -> None:
+def test_process_killed_between_commit_and_answer_settles_nothing_twice(own_world: World) -> None:
     # A commit that takes a second: the process dies while the server is at it, and never hears how it ended.
-    world.execute(
+    own_world.execute(
         "CREATE FUNCTION rest() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END'"
     )
-    world.execute(
+    own_world.execute(
         "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON settlements DEFERRABLE INITIALLY DEFERRED "
         "FOR EACH ROW EXECUTE FUNCTION rest()"
     )
-    origin, tap = world.start(), Tap()
+    origin, tap = own_world.start(), Tap()
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(origin.settle, tap)
-        until(lambda: bool(world.execute("SELECT 1 FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'")))
+        until(
+            lambda: bool(
+                own_world.execute("SELECT 1 FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'")
+            )
+        )
         origin.kill()
         assert isinstance(asked.exception(), httpx.TransportError)
-    until(lambda: world.count() == 1)
-    after = world.start()
-    assert_each_settled_once(world, [after.settle(tap)], [tap])
+    until(lambda: own_world.count() == 1)
+    after = own_world.start()
+    assert_each_settled_once(own_world, [after.settle(tap)], [tap])
     assert after.read(tap).content == after.settle(tap).content
 
 
@@ -125,15 +129,15 @@ def test_without_its_database_it_says_so_and_goes_on_afterwards(server: Server, 
     assert origin.client.get("/ready").status_code == 200
 
 
-def test_process_refuses_to_start_on_another_schema(world: World) -> None:
+def test_process_refuses_to_start_on_another_schema(own_world: World) -> None:
     for statement, complaint in (
         ("INSERT INTO schema_migrations VALUES ('9999_later', 'x', 0)", "newer than this version"),
         ("DELETE FROM schema_migrations WHERE name <> '0001_foundation'", "older than this version"),
         ("UPDATE schema_migrations SET sha256 = 'x'", "is not the file"),
     ):
-        world.execute(statement)
+        own_world.execute(statement)
         with pytest.raises(AssertionError, match=complaint):
-            world.start()
+            own_world.start()
 
 
 def refuses_connections(origin: OriginProcess) -> bool:

@@ -65,6 +65,15 @@ def test_pid_file_of_a_dead_server_whose_pid_is_another_programs_is_no_obstacle(
     assert (done.returncode, done.stdout) == (0, "applied: nothing, the schema is up to date\n")
 
 
+def test_files_whose_making_was_cut_off_are_made_anew(folder: Path) -> None:
+    (folder / FOLDER).mkdir()
+    (folder / FOLDER / "PG_VERSION").write_text("18\n")
+    (folder / f"{FOLDER}.unfinished").touch()
+    for expected in ("applied: 0001_foundation", "applied: nothing"):
+        assert migrate(folder).stdout.startswith(expected)
+    assert not (folder / f"{FOLDER}.unfinished").exists()
+
+
 def test_killed_origin_leaves_a_server_that_the_next_one_finds(folder: Path) -> None:
     migrate(folder)
     origin = OriginProcess(environment(folder), folder / "origin.log")

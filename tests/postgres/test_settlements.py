@@ -220,13 +220,13 @@ def test_answers_outlive_restarts_and_newer_keys(world: World) -> None:
     assert all(verify_with_pyjwt(receipt, key_set) for receipt in receipts)
 
 
-def test_logs_have_no_token_and_no_viewer(world: World, origin: OriginProcess) -> None:
-    tap = Tap()
-    world.execute("ALTER TABLE settlements ADD CONSTRAINT broken CHECK (clip <> 'clip-1')")
+def test_logs_have_no_token_and_no_viewer(own_world: World) -> None:
+    origin, tap = own_world.start(), Tap()
+    own_world.execute("ALTER TABLE settlements ADD CONSTRAINT broken CHECK (clip <> 'clip-1')")
     answer = origin.settle(tap)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert set(answer.json()) == {"type", "title", "status", "code"}
-    logs = world.logs()
+    logs = own_world.logs()
     assert '"route":"POST /v1/settlements"' in logs
     for secret in (tap.token, tap.token.split(".")[2], tap.viewer.thumbprint, tap.claim.jti):
         assert secret not in logs

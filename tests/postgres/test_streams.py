@@ -93,7 +93,8 @@ def test_stream_outlives_a_restart_of_the_database(server: Server, origin: Origi
         assert list(lines)[1] == f"data: {settled.text}"
 
 
-def test_process_that_stops_ends_its_streams(origin: OriginProcess) -> None:
+def test_process_that_stops_ends_its_streams(world: World) -> None:
+    origin = world.start()
     with ThreadPoolExecutor(1) as pool, waiting(origin, Tap()) as lines:
         began_s = time.monotonic()
         ended = pool.submit(origin.stop)

@@ -181,24 +181,42 @@ class World:
         self.conninfo = conninfo
         self._folder = tempfile.TemporaryDirectory(prefix="cliptill-world-")
         self._origins: list[OriginProcess] = []
+        self._lasting: OriginProcess | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for origin in self._origins:
-            origin.close()
+        self._lasting = None
+        self.close_others()
         self._folder.cleanup()
 
+    def wipe(self) -> None:
+        """Empty all tables that these tests write."""
+        self.execute("TRUNCATE settlements, drops, offers, clips, creators, manifests, edge_nodes CASCADE")
+
+    def lasting_origin(self) -> OriginProcess:
+        """Return the origin that all tests of this world share."""
+        if self._lasting is None:
+            self._lasting = self.start()
+        return self._lasting
+
+    def close_others(self) -> None:
+        """End all origins but the lasting one."""
+        for origin in self._origins:
+            if origin is not self._lasting:
+                origin.close()
+        self._origins = [origin for origin in self._origins if origin is self._lasting]
+
     def start(self, **settings: str) -> OriginProcess:
-        log = Path(self._folder.name) / f"origin-{len(self._origins)}.log"
+        log = Path(self._folder.name) / "origin.log"
         origin = OriginProcess({**os.environ, **origin_settings(self.conninfo, self._folder.name), **settings}, log)
         self._origins.append(origin)
         origin.wait_until_ready()
         return origin
 
     def logs(self) -> str:
-        return "".join(file.read_text() for file in sorted(Path(self._folder.name).glob("origin-*.log")))
+        return (Path(self._folder.name) / "origin.log").read_text()
 
     def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.conninfo, autocommit=True) as connection:
