@@ -24,7 +24,6 @@ def test_a_published_manifest_is_read_as_it_was() -> None:
         pytest.param(b"", "not_json", id="nothing"),
         pytest.param("{", "not_json", id="half"),
         pytest.param(b'{"schema":1,"clip":"\xff"}', "not_json", id="invalid utf-8"),
-        pytest.param(b'{"schema":1,"x":' + b"[" * 100_000, "not_json", id="endlessly nested"),
         pytest.param(b"[]", "not_a_manifest", id="a list"),
         pytest.param({}, "not_a_manifest", id="no schema"),
         pytest.param({"schema": "1"}, "not_a_manifest", id="schema as text"),
@@ -41,6 +40,11 @@ def test_a_published_manifest_is_read_as_it_was() -> None:
 )
 def test_what_is_not_a_manifest_for_us_has_a_reason(document: Any, reason: str) -> None:
     assert read(document) == ManifestFault(reason=reason)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("end", [b"", b"]" * 100_000 + b"}"], ids=["half", "whole"])
+def test_a_document_that_nests_endlessly_is_no_manifest(end: bytes) -> None:
+    assert isinstance(read(b'{"schema":1,"x":' + b"[" * 100_000 + end), ManifestFault)
 
 
 @pytest.mark.parametrize(
