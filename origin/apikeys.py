@@ -1,4 +1,4 @@
-"""Operators' API keys: made at random, shown once, kept as a hash.
+"""API keys of operators and of self-hosted edges: made at random, shown once, kept as a hash.
 
 Rules:
 
@@ -7,19 +7,23 @@ Rules:
    there is nothing to guess. It also keeps authentication from being a way to load the server.
 2. A key is looked up by its hash, and what is found is compared in constant time. Which part of a wrong key was right
    can therefore not be told from the time that the answer takes.
-3. A revoked key stays listed, and its name stays taken: what was done under a name has one owner for ever.
+3. A key opens one kind of door, and is nobody's at the others.
+4. A revoked key stays listed, and its name stays taken: what was done under a name has one owner for ever.
 """
 
 import hashlib
 import hmac
 import re
 import secrets
-from typing import Final
+from typing import Final, Literal, get_args
 
 from origin.database import Connection
 from shared.encoding import encode_base64url
 from shared.structs import Wire
 
+KeyKind = Literal["operator", "edge"]
+
+KINDS: Final[tuple[KeyKind, ...]] = get_args(KeyKind)
 KEY_PREFIX: Final = "ct_"
 KEY_BYTES: Final = 32
 _KEY: Final = re.compile(r"ct_[A-Za-z0-9_-]{43}")
@@ -30,6 +34,7 @@ class KeyEntry(Wire, frozen=True, kw_only=True):
     """A key as it is listed: everything but the key."""
 
     name: str
+    kind: KeyKind
     created_ms: int
     revoked_ms: int | None
 
@@ -49,20 +54,23 @@ def hash_key(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-async def add_key(connection: Connection, name: str, key: str, now_ms: int) -> bool:
+async def add_key(connection: Connection, name: str, key: str, now_ms: int, kind: KeyKind = "operator") -> bool:
     """Store a key under a name; False when the name is taken."""
     added = await connection.execute(
-        "INSERT INTO api_keys (key_hash, name, created_ms) VALUES (%s, %s, %s) ON CONFLICT (name) DO NOTHING",
-        (hash_key(key), name, now_ms),
+        "INSERT INTO api_keys (key_hash, name, created_ms, kind) VALUES (%s, %s, %s, %s) ON CONFLICT (name) DO NOTHING",
+        (hash_key(key), name, now_ms, kind),
     )
     return added.rowcount == 1
 
 
 async def list_keys(connection: Connection) -> tuple[KeyEntry, ...]:
     """Return all keys, oldest first."""
-    found = await connection.execute("SELECT name, created_ms, revoked_ms FROM api_keys ORDER BY created_ms, name")
+    found = await connection.execute(
+        "SELECT name, kind, created_ms, revoked_ms FROM api_keys ORDER BY created_ms, name"
+    )
     return tuple(
-        KeyEntry(name=name, created_ms=created, revoked_ms=revoked) for name, created, revoked in await found.fetchall()
+        KeyEntry(name=name, kind=kind, created_ms=created, revoked_ms=revoked)
+        for name, kind, created, revoked in await found.fetchall()
     )
 
 
@@ -74,13 +82,13 @@ async def revoke_key(connection: Connection, name: str, now_ms: int) -> bool:
     return changed.rowcount == 1
 
 
-async def find_operator(connection: Connection, key: str) -> str | None:
-    """Return the name that a key stands for, or None when it is not a key, is not known, or is revoked."""
+async def find_holder(connection: Connection, key: str, kind: KeyKind) -> str | None:
+    """Return the name that a key stands for, or None: it is not a key, not known, revoked, or of another kind."""
     if not _KEY.fullmatch(key):
         return None
     wanted = hash_key(key)
     found = await connection.execute(
-        "SELECT name, key_hash FROM api_keys WHERE key_hash = %s AND revoked_ms IS NULL", (wanted,)
+        "SELECT name, key_hash FROM api_keys WHERE key_hash = %s AND kind = %s AND revoked_ms IS NULL", (wanted, kind)
     )
     row = await found.fetchone()
     if row is None:

@@ -19,6 +19,7 @@ from origin.catalogue.publishing import Publisher, read_clock_ms
 from origin.catalogue.windows import Windows
 from origin.config import Config
 from origin.database import Database
+from origin.insight.edges import Edges
 from origin.insight.intake import Intake, QueueReader
 from origin.middleware import Shell, tell_http_exception
 from origin.provider import Provider
@@ -43,8 +44,8 @@ class Parts:
         self.writer = Writer(self.database, self.settler, read_clock_ms)
         self.watcher = Watcher(self.database)
         self.trust = Trust(keys=config.claim_keys, issuer=config.issuer, audience=config.public_url)
-        intake = Intake(self.database, self.settler, self.trust, read_clock_ms)
-        self.reader = QueueReader(self.database, self.provider, intake, config.intake_interval_ms, read_clock_ms)
+        self.intake = Intake(self.database, self.settler, self.trust, read_clock_ms)
+        self.reader = QueueReader(self.database, self.provider, self.intake, config.intake_interval_ms, read_clock_ms)
 
     def handlers(self) -> dict[str, Handler]:
         """Return all handlers, by the id of their operation."""
@@ -61,7 +62,13 @@ class Parts:
         service = Service(self.database, config.signing_keys.key_set, cache(describe))
         catalogue = Catalogue(self.database, read_clock_ms)
         operators = Operators(self.database, catalogue, Publisher(self.database, self.provider, read_clock_ms))
-        return {**settlements.handlers(), **windows.handlers(), **service.handlers(), **operators.handlers()}
+        return {
+            **settlements.handlers(),
+            **windows.handlers(),
+            **service.handlers(),
+            **operators.handlers(),
+            **Edges(self.database, self.intake).handlers(),
+        }
 
     @contextlib.asynccontextmanager
     async def run(self, _: Starlette) -> AsyncIterator[None]:

@@ -1,5 +1,6 @@
-"""Operators' API keys, from the command line: `python -m origin.keys create NAME | list | revoke NAME`.
+"""API keys, from the command line: `python -m origin.keys create NAME [--for operator|edge] | list | revoke NAME`.
 
+A key is an operator's (the catalogue, reports) or a self-hosted edge's (`POST /v1/edge/events`); it opens nothing else.
 A new key is printed once, alone, on standard output; it cannot be shown again. The database is the one that the
 environment names (`DATABASE_URL`, or the embedded server).
 
@@ -16,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from origin.apikeys import add_key, is_key_name, list_keys, make_key, revoke_key
+from origin.apikeys import KINDS, KeyKind, add_key, is_key_name, list_keys, make_key, revoke_key
 from origin.database import Connection, Database, locate_database
 from origin.migrate import check_schema, list_migrations
 from shared.errors import CliptillError, ConfigurationError
@@ -26,28 +27,28 @@ REFUSED: Final = 1
 WRONG_USE: Final = 2
 AWAY: Final = 3
 
-Command = Callable[[Connection, str], Awaitable[int]]
+Command = Callable[[Connection, str, KeyKind], Awaitable[int]]
 
 
-async def create(connection: Connection, name: str) -> int:
+async def create(connection: Connection, name: str, kind: KeyKind) -> int:
     """Make a key and print it."""
     key = make_key()
-    if not await add_key(connection, name, key, _now_ms()):
+    if not await add_key(connection, name, key, _now_ms(), kind):
         return _complain(f"there is already a key of the name {name}")
     sys.stdout.write(f"{key}\n")
     sys.stderr.write("cliptill: keep this key safe, it cannot be shown again\n")
     return DONE
 
 
-async def show(connection: Connection, _: str) -> int:
-    """Print all keys' names, and when they were made and revoked."""
+async def show(connection: Connection, _: str, __: KeyKind) -> int:
+    """Print all keys' names, what they open, and when they were made and revoked."""
     for entry in await list_keys(connection):
         state = "active" if entry.revoked_ms is None else f"revoked {_write_instant(entry.revoked_ms)}"
-        sys.stdout.write(f"{entry.name:<24} created {_write_instant(entry.created_ms)}  {state}\n")
+        sys.stdout.write(f"{entry.name:<24} {entry.kind:<8} created {_write_instant(entry.created_ms)}  {state}\n")
     return DONE
 
 
-async def revoke(connection: Connection, name: str) -> int:
+async def revoke(connection: Connection, name: str, _: KeyKind) -> int:
     """Make a key worthless, at once."""
     if not await revoke_key(connection, name, _now_ms()):
         return _complain(f"there is no key of the name {name}")
@@ -61,31 +62,33 @@ def main(arguments: list[str]) -> int:
     """Run one command; see the module for the exit codes."""
     parser = argparse.ArgumentParser(
         prog="python -m origin.keys",
-        description="Make, list and revoke operators' API keys.",
+        description="Make, list and revoke API keys of operators and of self-hosted edges.",
         epilog="Exit codes: 0 done; 1 the name is taken or not known; 2 wrong use; 3 the database is away.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("create", help="make a key and print it, once").add_argument("name", type=_read_name)
+    creating = commands.add_parser("create", help="make a key and print it, once")
+    creating.add_argument("name", type=_read_name)
+    creating.add_argument("--for", dest="kind", choices=KINDS, default=KINDS[0], help=f"what it opens ({KINDS[0]})")
     commands.add_parser("list", help="list all keys")
     commands.add_parser("revoke", help="make a key worthless").add_argument("name", type=_read_name)
     options = parser.parse_args(arguments)
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # one line of our own says it
     try:
         conninfo = locate_database(os.environ)
-        return asyncio.run(_run(conninfo, COMMANDS[options.command], getattr(options, "name", "")))
+        return asyncio.run(_run(conninfo, COMMANDS[options.command], options))
     except ConfigurationError as error:
         return _complain(str(error), WRONG_USE)
     except CliptillError:
         return _complain("the database is away", AWAY)
 
 
-async def _run(conninfo: str, command: Command, name: str) -> int:
+async def _run(conninfo: str, command: Command, options: argparse.Namespace) -> int:
     database = Database(conninfo)
     await database.open()
     try:
         async with database.connection() as connection:
             await check_schema(connection, list_migrations())
-            return await command(connection, name)
+            return await command(connection, getattr(options, "name", ""), getattr(options, "kind", KINDS[0]))
     finally:
         await database.close()
 

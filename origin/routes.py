@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from origin import service
+from origin import guard, service
 from origin.catalogue import operators, windows
+from origin.insight import edges
 from origin.responses import Handler, refuse
 from origin.settlement import presenting, settlements
 from shared.openapi import Operation, build_document
@@ -25,8 +26,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *windows.OPERATIONS,
     *service.OPERATIONS,
     *operators.OPERATIONS,
+    *edges.OPERATIONS,
 )
-SECURITY_SCHEMES: Final = {**presenting.SECURITY_SCHEMES, **operators.SECURITY_SCHEMES}
+SECURITY_SCHEMES: Final = {**presenting.SECURITY_SCHEMES, **guard.SECURITY_SCHEMES}
 
 # What any id of ours looks like. Anything else in a path is nothing that exists, and goes no further.
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")

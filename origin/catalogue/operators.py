@@ -36,7 +36,6 @@ Rules:
 5. The key is looked at first: nothing of a request is read before.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -45,10 +44,10 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from origin.apikeys import find_operator
 from origin.catalogue.editing import Catalogue, Kind, Written
 from origin.catalogue.publishing import Publisher
 from origin.database import Database
+from origin.guard import KEY_CODES, Guard
 from origin.provider import ProviderAwayError
 from origin.responses import NOT_KEPT, Handler, read_body, refuse
 from shared.catalogue.entries import MAX_BODY_BYTES, ClipBody, CreatorBody, DropBody, DropView, OfferBody
@@ -57,17 +56,12 @@ from shared.problems import Code, Problem
 from shared.structs import Identifier, InstantMs, Wire
 from shared.wire import decode_body
 
-SECURITY: Final = "operator"
-SECURITY_SCHEMES: Final[dict[str, dict[str, str]]] = {
-    SECURITY: {"type": "http", "scheme": "bearer", "description": "An API key: `python -m origin.keys create NAME`."}
-}
+SECURITY: Final = "operator"  # kind of key, and name of the security scheme
 PAGE_MOST: Final = 200
 PAGE_DEFAULT: Final = 100
 
 Limit = Annotated[int, Meta(ge=1, le=PAGE_MOST)]
 
-_BEARER: Final = re.compile(r"[Bb]earer +(\S+)")
-_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="cliptill"'}
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -138,7 +132,6 @@ COLLECTIONS: Final[tuple[Collection, ...]] = (
     ),
 )  # fmt: skip
 
-_KEY_CODES: Final = (Code.KEY_MISSING, Code.KEY_REFUSED, Code.UNAVAILABLE)
 _BODY_CODES: Final = (
     Code.BODY_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.MALFORMED_JSON, Code.DUPLICATE_KEY, Code.UNKNOWN_FIELD,
     Code.INVALID_FIELD,
@@ -148,7 +141,7 @@ _BODY_CODES: Final = (
 def _describe(collection: Collection) -> tuple[Operation, ...]:
     kind, plural, view = collection.kind, collection.plural, collection.view
     one, many = f"/v1/{plural}/{{{kind}}}", f"/v1/{plural}"
-    writes = (*_KEY_CODES, *_BODY_CODES, *collection.refusals)
+    writes = (*KEY_CODES, *_BODY_CODES, *collection.refusals)
     done = {
         200: Answer(description="Stored; the same content may have been there before.", type=view),
         201: Answer(description="Created.", type=view),
@@ -161,7 +154,7 @@ def _describe(collection: Collection) -> tuple[Operation, ...]:
                 Parameter(name="limit", where="query", type=Limit, description=f"default {PAGE_DEFAULT}"),
             ),
             answers={200: Answer(description="A page.", type=collection.page)},
-            problems=(*_KEY_CODES, Code.INVALID_FIELD),
+            problems=(*KEY_CODES, Code.INVALID_FIELD),
         ),
         Operation(
             id=f"create_{kind}", method="POST", path=many, summary=f"Create a {kind}.", security=SECURITY,
@@ -169,7 +162,7 @@ def _describe(collection: Collection) -> tuple[Operation, ...]:
         ),
         Operation(
             id=f"read_{kind}", method="GET", path=one, summary=f"Read a {kind}.", security=SECURITY,
-            answers={200: Answer(description=f"The {kind}.", type=view)}, problems=(*_KEY_CODES, collection.unknown),
+            answers={200: Answer(description=f"The {kind}.", type=view)}, problems=(*KEY_CODES, collection.unknown),
         ),
         Operation(
             id=f"write_{kind}", method="PUT", path=one, summary=f"Create or replace a {kind}.", security=SECURITY,
@@ -187,7 +180,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Publish a clip's manifest to the edge.",
         description="What has not changed keeps its version, and is written to the edge's store again.",
         answers={200: Answer(description="Published.", type=Publication)},
-        problems=(*_KEY_CODES, Code.CLIP_UNKNOWN, Code.OFFER_UNKNOWN, Code.INVALID_FIELD, Code.REVISION_CONFLICT),
+        problems=(*KEY_CODES, Code.CLIP_UNKNOWN, Code.OFFER_UNKNOWN, Code.INVALID_FIELD, Code.REVISION_CONFLICT),
         security=SECURITY,
     ),
 )
@@ -197,7 +190,7 @@ class Operators:
     """The handlers of `OPERATIONS`, by the ids that these have."""
 
     def __init__(self, database: Database, catalogue: Catalogue, publisher: Publisher) -> None:
-        self._database = database
+        self._guarded = Guard(database, SECURITY)
         self._catalogue = catalogue
         self._publisher = publisher
 
@@ -210,21 +203,6 @@ class Operators:
             found[f"read_{collection.kind}"] = self._guarded(self._reader(collection))
             found[f"write_{collection.kind}"] = self._guarded(self._writer(collection))
         return found
-
-    def _guarded(self, handler: Handler) -> Handler:
-        """Let only operators in."""
-
-        async def guard(request: Request) -> Response:
-            given = _BEARER.fullmatch(request.headers.get("authorization", ""))
-            if given is None:
-                return refuse(Problem(code=Code.KEY_MISSING), _CHALLENGE)
-            async with self._database.connection() as connection:
-                name = await find_operator(connection, given.group(1))
-            if name is None:
-                return refuse(Problem(code=Code.KEY_REFUSED))
-            return await handler(request)
-
-        return guard
 
     def _lister(self, collection: Collection) -> Handler:
         async def answer(request: Request) -> Response:

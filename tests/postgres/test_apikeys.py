@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from origin.apikeys import add_key, find_operator, hash_key, make_key, revoke_key
+from origin.apikeys import KINDS, KeyKind, add_key, find_holder, hash_key, make_key, revoke_key
 from origin.database import Connection, Database
 from tests.postgres.edge_side import ROOT, query
 
@@ -47,10 +47,10 @@ def test_a_key_is_known_until_it_is_revoked(conninfo: str) -> None:
 
     async def story(connection: Connection) -> list[str | None]:
         assert await add_key(connection, "shop", key, 1)
-        before = await find_operator(connection, key)
+        before = await find_holder(connection, key, "operator")
         assert await revoke_key(connection, "shop", 2)
         assert await revoke_key(connection, "shop", 3)
-        return [before, await find_operator(connection, key)]
+        return [before, await find_holder(connection, key, "operator")]
 
     assert on_connection(conninfo, story) == ["shop", None]
     assert query(conninfo, "SELECT key_hash, revoked_ms FROM api_keys") == [(hash_key(key), 2)]
@@ -73,16 +73,27 @@ def test_what_is_not_the_key_is_nobody(conninfo: str, change: Callable[[str], st
 
     async def story(connection: Connection) -> str | None:
         await add_key(connection, "shop", key, 1)
-        return await find_operator(connection, change(key))
+        return await find_holder(connection, change(key), "operator")
 
     assert on_connection(conninfo, story) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_key_opens_one_kind_of_door(conninfo: str, kind: KeyKind) -> None:
+    made = run_keys(conninfo, "create", "somebody", "--for", kind).stdout.strip()
+
+    async def story(connection: Connection) -> list[str | None]:
+        return [await find_holder(connection, made, door) for door in KINDS]
+
+    assert on_connection(conninfo, story) == ["somebody" if door == kind else None for door in KINDS]
+    assert f" {kind} " in run_keys(conninfo, "list").stdout
 
 
 def test_the_command_makes_lists_and_revokes_keys_and_keeps_none(conninfo: str) -> None:
     made = run_keys(conninfo, "create", "shop")
     key = made.stdout.strip()
     assert (made.returncode, len(key)) == (0, 46)
-    assert on_connection(conninfo, lambda connection: find_operator(connection, key)) == "shop"
+    assert on_connection(conninfo, lambda connection: find_holder(connection, key, "operator")) == "shop"
     again = run_keys(conninfo, "create", "shop")
     assert (again.returncode, again.stdout) == (1, "")
     listed = run_keys(conninfo, "list")
@@ -97,5 +108,6 @@ def test_the_command_makes_lists_and_revokes_keys_and_keeps_none(conninfo: str) 
 def test_wrong_use_and_an_absent_database_have_codes_of_their_own(conninfo: str) -> None:
     assert run_keys(conninfo).returncode == 2
     assert run_keys(conninfo, "create", "../../x").returncode == 2
+    assert run_keys(conninfo, "create", "x", "--for", "anybody").returncode == 2
     away = run_keys("host=127.0.0.1 port=1 dbname=none", "list")
     assert (away.returncode, away.stderr) == (3, "cliptill: the database is away\n")

@@ -1,0 +1,51 @@
+"""Who is let in with an API key: `Authorization: Bearer ct_...`, looked at before anything else of a request.
+
+A key opens one kind of door (`origin.apikeys`): an operator's key does not report for the edge, and an edge's key does
+not touch the catalogue.
+"""
+
+import re
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from origin.apikeys import KeyKind, find_holder
+from origin.database import Database
+from origin.responses import Handler, refuse
+from shared.problems import Code, Problem
+
+SECURITY_SCHEMES: Final[dict[str, dict[str, str]]] = {
+    "operator": {"type": "http", "scheme": "bearer", "description": "An API key: `python -m origin.keys create NAME`."},
+    "edge": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An edge's API key: `python -m origin.keys create NAME --for edge`.",
+    },
+}
+KEY_CODES: Final = (Code.KEY_MISSING, Code.KEY_REFUSED, Code.UNAVAILABLE)
+_BEARER: Final = re.compile(r"[Bb]earer +(\S+)")
+_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="cliptill"'}
+
+
+class Guard:
+    """Lets the holders of one kind of key in."""
+
+    def __init__(self, database: Database, kind: KeyKind) -> None:
+        self._database = database
+        self._kind: KeyKind = kind
+
+    def __call__(self, handler: Handler) -> Handler:
+        """Return the handler, behind the guard."""
+
+        async def guarded(request: Request) -> Response:
+            given = _BEARER.fullmatch(request.headers.get("authorization", ""))
+            if given is None:
+                return refuse(Problem(code=Code.KEY_MISSING), _CHALLENGE)
+            async with self._database.connection() as connection:
+                name = await find_holder(connection, given.group(1), self._kind)
+            if name is None:
+                return refuse(Problem(code=Code.KEY_REFUSED))
+            return await handler(request)
+
+        return guarded
