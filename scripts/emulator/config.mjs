@@ -81,6 +81,7 @@ export function readConfig(source) {
     throw refuse("nodes must be a list of at least one");
   }
   const nodes = document.nodes.map(node);
+  if (nodes.some(({ name }) => name === "all")) throw refuse("no node is called all: that means every node");
   if (new Set(nodes.map(({ name }) => name)).size !== nodes.length) throw refuse("two nodes have one name");
   const bundle = text(document, "bundle");
   const control_port = document.control_port ?? 0;

@@ -3,7 +3,8 @@
  *
  *     PUT    /kv/{node}/{key}   write a value to a node's key-value store, the body as it is
  *     DELETE /kv/{node}/{key}   remove it
- *     PUT    /faults/{node}     have the faults in the body (JSON, see runtime/faults.mjs) and no others
+ *     PUT    /faults/{node}     have the faults in the body (JSON, see runtime/faults.mjs) and no others; `all`: every node
+ *     GET    /state             each node: where it is, its faults, what it has done, what it last said
  *     POST   /reload            run the bundle as it is staged now; refused, and the old one stays, when it does not boot
  *     GET    /stats             what runs, and how long it took to start
  *
@@ -49,9 +50,25 @@ async function writeKey(request, emulator, [name, ...key]) {
   return [200, {}];
 }
 
+const DELAY_MS_MOST = 60_000;
+/** @param {string[]} values */
+const oneOf =
+  (...values) =>
+  (/** @type {unknown} */ value) =>
+    value === "" || values.includes(String(value));
+/** @param {unknown} value */
+const isDelay = (value) => Number.isSafeInteger(value) && Number(value) >= 0 && Number(value) <= DELAY_MS_MOST;
+
 /** @type {Record<string, (value: unknown) => boolean>} */
 const FAULTS = {
-  store: (value) => value === "" || value === "away" || value === "broken",
+  latency_ms: isDelay,
+  isolate: oneOf("wedged"),
+  store: oneOf("dead", "broken", "empty"),
+  store_latency_ms: isDelay,
+  origin: oneOf("dead"),
+  origin_latency_ms: isDelay,
+  stock: oneOf("frozen"),
+  queue: oneOf("dead"),
   clock_shift_ms: Number.isSafeInteger,
   clock_ms: (value) => value === null || Number.isSafeInteger(value),
 };
@@ -74,9 +91,16 @@ function readFaults(source) {
  * @returns {Promise<[number, object]>}
  */
 async function setFaults(request, emulator, [name, ...more]) {
-  const node = emulator.nodes.find((candidate) => candidate.name === name);
-  if (!node || more.length) return [404, { code: "unknown_node" }];
-  return [200, await node.setFaults(readFaults((await readBody(request)).toString("utf8")))];
+  const nodes = emulator.nodes.filter((node) => name === "all" || node.name === name);
+  if (!nodes.length || more.length) return [404, { code: "unknown_node" }];
+  const faults = readFaults((await readBody(request)).toString("utf8"));
+  const [first] = await Promise.all(nodes.map((node) => node.setFaults(faults)));
+  return [200, first];
+}
+
+/** @param {Emulator} emulator */
+async function stateOf(emulator) {
+  return { ...emulator.stats(), nodes: await Promise.all(emulator.nodes.map((node) => node.state())) };
 }
 
 /**
@@ -94,6 +118,7 @@ async function answer(request, emulator) {
   if (route === "PUT faults") return setFaults(request, emulator, rest);
   if (route === "POST reload" && !rest.length) return [200, await emulator.reload()];
   if (route === "GET stats" && !rest.length) return [200, emulator.stats()];
+  if (route === "GET state" && !rest.length) return [200, await stateOf(emulator)];
   return [404, { code: "not_found" }];
 }
 

@@ -17,6 +17,9 @@ const TOKEN_HEADER = "emulator";
 const ENTRYPOINT = "network";
 /** A first call is slower than those after it: let it be one for a clip that does not exist, not a viewer's. */
 const WARM_PATHS = ["/health", "/v1/clips/none/overlay"];
+/** Where the bundle lies inside the interpreter: its files have the same names in the repository. */
+const BUNDLE_ROOT = /\/session\/metadata\//g;
+const LINES_KEPT = 60;
 
 /**
  * @typedef {import("./config.mjs").Config} Config
@@ -68,6 +71,10 @@ export class EdgeNode {
     this.url = "";
     /** @type {Record<string, unknown>} */
     this.boot = {};
+    /** @type {Record<string, unknown>} */
+    this.faults = {};
+    /** The last that it said, oldest first. @type {{ at_ms: number, text: string }[]} */
+    this.lines = [];
   }
 
   /**
@@ -85,6 +92,8 @@ export class EdgeNode {
     this.url = (await this.#miniflare.unsafeGetDirectURL("edge", ENTRYPOINT)).origin;
     const runtime_ms = Math.round(performance.now() - started);
     this.boot = { node: this.name, runtime_ms, ...(await this.#warm()) };
+    // A new isolate knows of no faults; and only a sound one can be warmed.
+    if (Object.keys(this.faults).length) await this.setFaults(this.faults);
     this.tell({ boot: this.boot });
   }
 
@@ -103,20 +112,29 @@ export class EdgeNode {
    * Speak to the worker itself, not as a viewer.
    *
    * @param {{ method?: string, body?: string }} request
+   * @param {string} path
    */
-  async #tellWorker(request) {
+  async #tellWorker(request, path = "/") {
     const edge = await /** @type {Miniflare} */ (this.#miniflare).getWorker("edge");
-    const response = await edge.fetch("http://edge/", { ...request, headers: { [TOKEN_HEADER]: this.#token } });
+    const response = await edge.fetch(`http://edge${path}`, { ...request, headers: { [TOKEN_HEADER]: this.#token } });
     return response.json();
   }
 
   /**
-   * Have these faults from now on, and no others.
+   * Have these faults from now on, and no others; they outlive a reload.
    *
-   * @param {object} faults as in `runtime/faults.mjs`
+   * @param {Record<string, unknown>} faults as in `runtime/faults.mjs`
    */
   async setFaults(faults) {
+    this.faults = faults;
     return /** @type {object} */ (await this.#tellWorker({ method: "PUT", body: JSON.stringify(faults) }));
+  }
+
+  /** Tell what the node is, what is wrong with it, and what it has done. */
+  async state() {
+    const { name, url, boot, faults, lines } = this;
+    const { country, colo } = this.node;
+    return { name, url, country, colo, boot, faults, lines, measured: await this.#tellWorker({}, "/measured") };
   }
 
   /**
@@ -185,11 +203,18 @@ export class EdgeNode {
    */
   #listen(stdout, stderr) {
     for (const stream of [stdout, stderr]) {
-      createInterface({ input: stream }).on("line", (line) => line.trim() && this.tell({ log: line, node: this.name }));
+      createInterface({ input: stream }).on("line", (line) => line.trim() && this.#log(line));
     }
     stdout.on("close", () => {
       if (!this.#expectedToEnd) this.died();
     });
+  }
+
+  /** @param {string} line */
+  #log(line) {
+    const text = line.replace(BUNDLE_ROOT, "");
+    this.lines = [...this.lines.slice(1 - LINES_KEPT), { at_ms: Date.now(), text }];
+    this.tell({ log: text, node: this.name });
   }
 
   async manifests() {

@@ -23,7 +23,16 @@ const SNAPSHOT_TIMEOUT_MS = 60_000;
  * @typedef {{ image: Image, generated: Files, snapshot: string | undefined, snapshotProblem: string | undefined }} Prepared
  */
 
-const OWN_MODULES = ["emulated.mjs", "host.mjs", "boot.mjs", "codegen.mjs", "faults.mjs", "front.mjs", "unpack.mjs"];
+const OWN_MODULES = [
+  "emulated.mjs",
+  "host.mjs",
+  "boot.mjs",
+  "codegen.mjs",
+  "faults.mjs",
+  "front.mjs",
+  "measuring.mjs",
+  "unpack.mjs",
+];
 /** @type {[Module["type"], string][]} */
 const STOCK_MODULES = [
   ["ESModule", "pyodide.mjs"],

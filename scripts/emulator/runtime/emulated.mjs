@@ -5,9 +5,10 @@
  */
 
 import { recorded } from "./boot.mjs";
-import { setFaults, withFaults } from "./faults.mjs";
+import { hold, isHeld, setFaults, withFaults } from "./faults.mjs";
 import { serveFront } from "./front.mjs";
 import { Host } from "./host.mjs";
+import { measured, observe } from "./measuring.mjs";
 
 const TOKEN_HEADER = "emulator";
 
@@ -53,6 +54,28 @@ function comingFrom(request, env) {
   return forwarded;
 }
 
+/**
+ * @param {Request} request
+ * @param {any} env
+ * @param {ExecutionContext} ctx
+ */
+function answer(request, env, ctx) {
+  const { origin_url, asset_paths } = env.EMULATOR;
+  return (
+    serveFront(request, ctx, {
+      origin_url,
+      asset: (path) => (asset_paths.includes(path) ? env.ASSETS.fetch(request) : undefined),
+    }) ?? python(comingFrom(request, env), env, ctx)
+  );
+}
+
+/**
+ * @param {Request} request
+ * @param {any} env
+ * @param {ExecutionContext} ctx
+ */
+const heldAnswer = async (request, env, ctx) => (await hold()) ?? answer(request, env, ctx);
+
 /** What the node's own port leads to. */
 export const network = {
   /**
@@ -61,13 +84,11 @@ export const network = {
    * @param {ExecutionContext} ctx
    */
   fetch(request, env, ctx) {
-    const { origin_url, asset_paths } = env.EMULATOR;
-    return (
-      serveFront(request, ctx, {
-        origin_url,
-        asset: (path) => (asset_paths.includes(path) ? env.ASSETS.fetch(request) : undefined),
-      }) ?? python(comingFrom(request, env), env, ctx)
-    );
+    const started = performance.now();
+    const response = isHeld() ? heldAnswer(request, env, ctx) : answer(request, env, ctx);
+    return response instanceof Response
+      ? observe(request, response, started)
+      : response.then((settled) => observe(request, settled, started));
   },
 };
 
@@ -79,6 +100,7 @@ export default {
   async fetch(request, env) {
     if (request.headers.get(TOKEN_HEADER) !== env.EMULATOR.token) return new Response(null, { status: 403 });
     if (request.method === "PUT") return Response.json(setFaults(await request.json()));
+    if (new URL(request.url).pathname === "/measured") return Response.json(measured());
     return bootAndTell(env);
   },
 };
