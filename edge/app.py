@@ -195,8 +195,10 @@ async def _answer_http_exception(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED}.get(status, Code.INTERNAL)
     response = _problem(Problem(code=code))
-    if isinstance(error, HTTPException) and error.headers:
-        response.headers.update(error.headers)
+    allowed = (error.headers or {}).get("Allow") if isinstance(error, HTTPException) else None
+    if allowed:
+        # Starlette lists a set, in an order of the process's own: the same question has the same answer everywhere.
+        response.headers["allow"] = ", ".join(sorted(allowed.split(", ")))
     return response
 
 

@@ -14,6 +14,7 @@ from edge.config import NAMES, EdgeConfig, read_config
 from shared.catalogue.manifest import manifest_key
 from shared.catalogue.stock import EDGE_CACHE_S, StockSnapshots
 from shared.errors import ServiceAwayError
+from shared.wire import nests_deeply
 
 _STOCK_DECODER: Final = msgspec.json.Decoder(StockSnapshots)
 _OK: Final = 200
@@ -21,7 +22,8 @@ _OK: Final = 200
 
 def now_ms() -> int:
     """Return the clock in milliseconds; on Workers it stands still between I/O."""
-    return time.time_ns() // 1_000_000
+    # The runtime's clock has whole milliseconds, but comes through a float: without rounding, one too few at times.
+    return (time.time_ns() + 500_000) // 1_000_000
 
 
 def load_config(env: Any) -> EdgeConfig:  # noqa: ANN401 - the Worker's environment
@@ -62,7 +64,7 @@ class OriginStock:
         try:
             cached = await js.caches.default.match(url)
             text = await cached.text() if cached else await self._ask_origin(url)
-            return _STOCK_DECODER.decode(text)
+            return _decode_stock(text)
         except JsException as error:
             raise ServiceAwayError("the origin does not answer") from error
         except msgspec.DecodeError as error:
@@ -78,6 +80,13 @@ class OriginStock:
         copy = js.Response.new(text, as_js({"headers": headers}))
         self._ctx.waitUntil(js.caches.default.put(url, copy))
         return text
+
+
+def _decode_stock(text: str) -> StockSnapshots:
+    raw = text.encode("utf-8", "replace")
+    if nests_deeply(raw):
+        raise ServiceAwayError("the origin's stock cannot be read")
+    return _STOCK_DECODER.decode(raw)
 
 
 class QueueEvents:

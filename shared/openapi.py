@@ -91,6 +91,9 @@ def build_document(
     types = _types_of(listed)
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     schema_of = dict(zip(map(id, types), schemas, strict=True))
+    for component in components.values():
+        if "description" in component:
+            component["description"] = _unindent(component["description"])
     paths: dict[str, dict[str, Any]] = {}
     for operation in listed:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation, schema_of)
@@ -100,6 +103,13 @@ def build_document(
         "paths": paths,
         "components": {"schemas": components, "securitySchemes": dict(security_schemes or {})},
     }
+
+
+def _unindent(docstring: str) -> str:
+    """Return a docstring as newer interpreters keep it, so that all of them describe an API in the same bytes."""
+    first, *rest = docstring.splitlines()
+    margin = min((len(line) - len(line.lstrip()) for line in rest if line.strip()), default=0)
+    return "\n".join([first.strip(), *(line[margin:].rstrip() for line in rest)]).strip()
 
 
 def _types_of(operations: Iterable[Operation]) -> list[Any]:

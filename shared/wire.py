@@ -1,4 +1,4 @@
-"""Reading what strangers send: sizes first, then JSON, then types, then duplicate keys.
+"""Reading what others send: sizes first, then JSON, then types, then duplicate keys.
 
 msgspec lets a repeated key pass and keeps the last value. Two parsers that disagree about a request are a way to
 smuggle one past the other, so a second look with the standard library refuses it.
@@ -13,6 +13,10 @@ import msgspec
 from shared.problems import Code, Problem
 
 T = TypeVar("T")
+
+MAX_DEPTH: Final = 64
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_NO_BRACKET: Final = bytes(set(range(256)) - set(b"[{]}"))
 
 # Only names of ours: a client may name a field so that msgspec's message about it seems to have a path.
 _AT_PATH: Final = re.compile(r" - at `(\$[A-Za-z0-9_.\[\]]*)`$")
@@ -60,6 +64,22 @@ def decode_body(raw: bytes, decoder: "msgspec.json.Decoder[T]", max_bytes: int) 
         # What msgspec skips (fields that a type allows but does not know) it does not look at as closely.
         return Problem(code=Code.MALFORMED_JSON)
     return value
+
+
+def nests_deeply(raw: bytes) -> bool:
+    """Return whether JSON nests deeper than `MAX_DEPTH`: for documents whose types skip fields that they do not know.
+
+    What is skipped is skipped by recursion, and in WebAssembly the engine's own stack ends before the interpreter's
+    limit is reached: such a document would end the whole isolate.
+    """
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for bracket in _STRING.sub(b"", raw).translate(None, _NO_BRACKET):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _explain(message: str) -> Problem:

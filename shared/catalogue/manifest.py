@@ -22,6 +22,7 @@ from shared.structs import (
     Units,
     Wire,
 )
+from shared.wire import nests_deeply
 
 SCHEMA: Final = 1
 KEY_PREFIX: Final = "manifest/"
@@ -72,7 +73,8 @@ class Offer(Wire, frozen=True, kw_only=True):
 
     Attributes:
         prices: one per currency; the first is used where none fits the viewer.
-        payment: `none` for what is free, `at_pickup` where the price is paid when it is fetched.
+        payment: `none` for what is free, `at_pickup` where the price is paid when it is fetched, `card` or `wallet`
+            where units are held until it is paid.
     """
 
     offer: Identifier
@@ -81,7 +83,7 @@ class Offer(Wire, frozen=True, kw_only=True):
     descriptions: Descriptions = {}
     image: WebAddress | None = None
     prices: Annotated[tuple[Price, ...], Meta(min_length=1, max_length=20)]
-    payment: Literal["none", "at_pickup"] = "none"
+    payment: Literal["none", "at_pickup", "card", "wallet"] = "none"
     terms: DropTerms
 
 
@@ -146,6 +148,8 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 def read_manifest(raw: bytes | str, clip: str) -> Manifest | ManifestFault:
     """Decode what the store holds for `clip`."""
+    if nests_deeply(raw.encode("utf-8", "replace") if isinstance(raw, str) else raw):
+        return ManifestFault(reason="not_a_manifest")
     try:
         versioned = _VERSION_DECODER.decode(raw)
         if versioned.schema != SCHEMA:

@@ -37,8 +37,13 @@ async def broken(request):
     raise ValueError("a secret in an exception")
 
 
+async def deadly(request):
+    msgspec.json.decode(b"[" * 100_000)
+
+
 app = Starlette(routes=[
     Route("/health", health), Route("/place", place), Route("/key/{{key:path}}", key), Route("/broken", broken),
+    Route("/deadly", deadly),
 ])
 '''
 

@@ -41,8 +41,13 @@ def test_a_failing_request_leaks_nothing_and_is_logged_with_real_file_names(edge
     assert response.json()["code"] == "internal_error"
     assert "secret" not in response.text
     log = edge.program.logs()
-    assert 'File "/session/metadata/edge/app.py", line' in log
+    assert 'File "edge/app.py", line' in log
     assert "ValueError: a secret in an exception" in log
+
+
+def test_an_interpreter_that_died_is_replaced_with_the_next_request(edge: RunningEdge) -> None:
+    assert edge.node.get("/deadly").status_code == 500
+    assert edge.node.get("/health").text == '{"version":"1"}'
 
 
 def test_work_after_the_answer_is_done(edge: RunningEdge) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from shared.problems import Code, Problem
 from shared.structs import Strict, Wire
-from shared.wire import decode_body
+from shared.wire import MAX_DEPTH, decode_body, nests_deeply
 
 
 class Inner(Strict, frozen=True, kw_only=True):
@@ -95,3 +95,20 @@ def test_sizes_come_before_everything() -> None:
     assert isinstance(problem, Problem)
     assert (problem.code, problem.detail) == (Code.BODY_TOO_LARGE, "At most 10 bytes are read.")
     assert decode(b"{}" + b" " * 8, max_bytes=10) == Body()
+
+
+@pytest.mark.parametrize(
+    ("raw", "deep"),
+    [
+        pytest.param(b"", False, id="nothing"),
+        pytest.param(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH, False, id="as deep as may be"),
+        pytest.param(b"[" * (MAX_DEPTH + 1), True, id="one deeper"),
+        pytest.param(b'{"a":' * (MAX_DEPTH + 1), True, id="objects"),
+        pytest.param(b"[" + b"{}," * 1000 + b"{}]", False, id="wide"),
+        pytest.param(b'["' + b"[{" * 1000 + b'"]', False, id="brackets in a text"),
+        pytest.param(b'["\\"' + b"[" * 1000 + b'"]', False, id="after an escaped quote"),
+        pytest.param(b'["\\\\",' + b"[" * 1000, True, id="after an escaped backslash"),
+    ],
+)
+def test_depth_is_that_of_brackets_outside_of_texts(raw: bytes, *, deep: bool) -> None:
+    assert nests_deeply(raw) is deep

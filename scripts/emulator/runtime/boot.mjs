@@ -125,11 +125,13 @@ async function load(env, snapshot) {
  *
  * @param {any} env
  * @param {ArrayBuffer | undefined} snapshotPack
+ * @param {() => void} died called when the interpreter can do nothing any more
  * @returns {Promise<{ call: (request: Request, ctx: any) => any, timings: Record<string, number | boolean> }>}
  */
-export async function boot(env, snapshotPack) {
+export async function boot(env, snapshotPack, died) {
   const started = performance.now();
   const python = await load(env, snapshotPack && wholeSnapshot(snapshotPack));
+  python._api.on_fatal = died;
   const loaded = performance.now();
   python.registerJsModule("_emulator_js", {
     cloudflareWorkersModule: { ...workersModule, env },

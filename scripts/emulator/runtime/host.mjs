@@ -88,10 +88,15 @@ export class Host {
     const { bindings, readSnapshot } = this.#surroundings;
     // Within the request that asks: another request's reading may be given up half way.
     const snapshot = this.#booting ? undefined : await readSnapshot(env);
-    this.#booting ??= boot(bindings(env), snapshot);
+    this.#booting ??= boot(bindings(env), snapshot, () => this.#forget());
     const { call, timings } = await this.#booting;
     this.#call = call;
     return timings;
+  }
+
+  /** An interpreter that ran into the engine's own limits stays dead: the next request boots another one. */
+  #forget() {
+    this.#booting = this.#call = undefined;
   }
 
   /**
