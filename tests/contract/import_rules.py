@@ -41,7 +41,7 @@ RUNTIME_MODULES: Final = frozenset({"js", "pyodide", "workers"})
 RUNTIME_FILES_MAY_IMPORT: Final = EDGE_MAY_IMPORT | RUNTIME_MODULES | {"secrets", "time", "traceback"}
 # What talks to PostgreSQL: stores by name, and those that connect, start and migrate it.
 STORAGE_FILES: Final = frozenset({"origin/database.py", "origin/embedded.py", "origin/migrate.py"})
-DRIVERS: Final = frozenset({"psycopg", "psycopg_pool", "yoyo"})
+DRIVERS: Final = frozenset({"psycopg", "psycopg_pool"})
 
 
 @dataclass(frozen=True)
