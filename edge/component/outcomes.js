@@ -20,7 +20,7 @@ const ENGLISH = {
   pay_at_pickup: "Pay {price} when you pick it up.",
   failed: "That did not work.",
   not_admitted_yet: "Many people tapped at once. Please try again.",
-  sold_out: "Sold out. You were not charged.",
+  missed: "Somebody was a moment faster: none are left. You were not charged.",
   cap_reached: "You already have as many as one person may have.",
   drop_not_open: "It has not opened yet.",
   drop_closed: "It has closed.",
@@ -59,7 +59,7 @@ const receipt = (view, { settled, price }) => {
 export const outcome = (view, saved, beside) => {
   const { state, code } = saved;
   if (state === "settled") return beside ? receipt(view, saved) : `${tell(view, "settled")} ${receipt(view, saved)}`;
-  if (state === "refused") return tell(view, `${code}`);
+  if (state === "refused") return tell(view, code === "sold_out" ? "missed" : `${code}`);
   if (code && !navigator.onLine) return tell(view, "offline");
   if (state === "tapped") return tell(view, code ?? "claiming");
   return tell(view, code ?? "settling");

@@ -59,6 +59,13 @@ class SettlementRequest(Strict, frozen=True, kw_only=True):
 
 OPERATIONS: Final = (
     Operation(
+        id="warm_settlements",
+        method="GET",
+        path="/v1/settlements",
+        summary="Nothing: lets a browser connect, and ask for its preflight, before the viewer taps.",
+        answers={204: Answer(description="Nothing.", media_types=())},
+    ),
+    Operation(
         id="settle_claim",
         method="POST",
         path="/v1/settlements",
@@ -124,7 +131,15 @@ class Settlements:
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return a handler for each operation."""
-        return {"settle_claim": self._settle, "read_settlement": self._read, "stream_settlement": self._stream}
+        return {
+            "warm_settlements": self._warm,
+            "settle_claim": self._settle,
+            "read_settlement": self._read,
+            "stream_settlement": self._stream,
+        }
+
+    async def _warm(self, _: Request) -> Response:
+        return Response(status_code=204, headers=NOT_KEPT)
 
     async def _settle(self, request: Request) -> Response:
         claim = authenticate(request, self._trust, self._clock_ms() // 1000, current=True)

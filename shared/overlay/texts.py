@@ -24,6 +24,7 @@ sold_out: Sold out
 stock_unknown: Checking what is left
 not_fresh: Stock as of {age} s ago
 opens: Opens in {time}
+closes: Ends in {time}
 closed: Closed
 your_claims: Your claims
 retrying: Still trying…
@@ -36,6 +37,9 @@ drop_not_open: It has not opened yet.
 drop_closed: It has closed.
 claim_expired: This took too long. Tap again.
 not_kept: This browser keeps nothing: your claim lasts until you close this page.
+missed: Somebody was a moment faster: none are left. You were not charged.
+price_changed: The price has changed. Have a look, and tap again.
+no_key: This page cannot keep a claim: it needs a secure address (https).
 dismiss: Close
 """
 
@@ -55,6 +59,7 @@ sold_out: Ausverkauft
 stock_unknown: Bestand wird geprüft
 not_fresh: Bestand vor {age} s
 opens: Öffnet in {time}
+closes: Endet in {time}
 closed: Beendet
 your_claims: Deine Zusagen
 retrying: Wir versuchen es weiter…
@@ -67,6 +72,9 @@ drop_not_open: Es hat noch nicht begonnen.
 drop_closed: Es ist vorbei.
 claim_expired: Das hat zu lange gedauert. Tippe noch einmal.
 not_kept: Dieser Browser speichert nichts: Deine Zusage gilt, bis du die Seite schließt.
+missed: Jemand war einen Moment schneller: Es ist nichts mehr da. Dir wurde nichts berechnet.
+price_changed: Der Preis hat sich geändert. Schau ihn dir an und tippe noch einmal.
+no_key: Diese Seite kann keine Zusage behalten: Sie braucht eine sichere Adresse (https).
 dismiss: Schließen
 """
 
@@ -86,6 +94,7 @@ sold_out: Épuisé
 stock_unknown: Vérification du stock
 not_fresh: Stock d’il y a {age} s
 opens: Ouvre dans {time}
+closes: Se termine dans {time}
 closed: Terminé
 your_claims: Vos demandes
 retrying: Nouvel essai…
@@ -98,6 +107,9 @@ drop_not_open: Ce n’est pas encore ouvert.
 drop_closed: C’est terminé.
 claim_expired: Cela a pris trop de temps. Touchez encore une fois.
 not_kept: Ce navigateur ne garde rien : votre demande dure tant que cette page reste ouverte.
+missed: Quelqu’un a été un instant plus rapide : il n’en reste plus. Rien ne vous a été débité.
+price_changed: Le prix a changé. Regardez-le, puis touchez encore une fois.
+no_key: Cette page ne peut pas garder de demande : il lui faut une adresse sûre (https).
 dismiss: Fermer
 """
 
@@ -117,6 +129,7 @@ sold_out: Agotado
 stock_unknown: Comprobando existencias
 not_fresh: Existencias de hace {age} s
 opens: Abre en {time}
+closes: Termina en {time}
 closed: Cerrado
 your_claims: Tus solicitudes
 retrying: Seguimos intentando…
@@ -129,6 +142,9 @@ drop_not_open: Aún no ha abierto.
 drop_closed: Ha cerrado.
 claim_expired: Ha tardado demasiado. Toca otra vez.
 not_kept: Este navegador no guarda nada: tu solicitud dura mientras la página siga abierta.
+missed: Alguien ha sido un instante más rápido: ya no queda. No se te ha cobrado nada.
+price_changed: El precio ha cambiado. Míralo y toca otra vez.
+no_key: Esta página no puede guardar una solicitud: necesita una dirección segura (https).
 dismiss: Cerrar
 """
 
@@ -148,6 +164,7 @@ sold_out: 完売
 stock_unknown: 在庫を確認中
 not_fresh: {age} 秒前の在庫
 opens: {time} 後に開始
+closes: あと {time} で終了
 closed: 終了
 your_claims: あなたの受付
 retrying: 再試行中…
@@ -160,6 +177,9 @@ drop_not_open: まだ始まっていません。
 drop_closed: 終了しました。
 claim_expired: 時間がかかりすぎました。もう一度タップしてください。
 not_kept: このブラウザーは保存できません。受付はこのページを閉じるまで有効です。
+missed: わずかの差で完売となりました。お支払いは発生していません。
+price_changed: 価格が変わりました。ご確認のうえ、もう一度タップしてください。
+no_key: このページでは受付を保持できません。安全なアドレス (https) が必要です。
 dismiss: 閉じる
 """
 
@@ -179,6 +199,7 @@ sold_out: نفد
 stock_unknown: نتحقق من المتوفر
 not_fresh: المتوفر قبل {age} ث
 opens: يبدأ بعد {time}
+closes: ينتهي بعد {time}
 closed: انتهى
 your_claims: طلباتك
 retrying: نحاول مجددًا…
@@ -191,6 +212,9 @@ drop_not_open: لم يبدأ بعد.
 drop_closed: انتهى العرض.
 claim_expired: استغرق ذلك وقتًا طويلًا. اضغط مرة أخرى.
 not_kept: هذا المتصفح لا يحفظ شيئًا: يبقى طلبك حتى تغلق الصفحة.
+missed: سبقك أحدهم بلحظة: لم يبقَ شيء. لم يُخصم منك أي مبلغ.
+price_changed: تغيّر السعر. اطّلع عليه ثم اضغط مرة أخرى.
+no_key: لا يمكن لهذه الصفحة حفظ طلب: تحتاج إلى عنوان آمن (https).
 dismiss: إغلاق
 """
 

@@ -42,6 +42,12 @@ def test_server_timing_tells_queue_and_database(origin: OriginProcess) -> None:
     assert stages == ["queue", "db"]
 
 
+def test_a_browser_may_warm_its_connection_up_and_nothing_is_stored(world: World, origin: OriginProcess) -> None:
+    answer = origin.client.get("/v1/settlements", headers={"authorization": "DPoP x", "dpop": "x"})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert world.execute("SELECT count(*) FROM settlements")[0][0] == 0
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b" {} "], ids=["none", "empty object", "with spaces"])
 def test_body_may_be_empty(origin: OriginProcess, body: bytes) -> None:
     assert origin.settle(Tap(), content=body).status_code == 200
