@@ -25,7 +25,7 @@ from scripts.children import Children, RunError
 from scripts.progress import Progress
 from scripts.settings import PLACES, Options
 from scripts.stack import ROOT, Stack, start_stack
-from scripts.watching import follow_changes
+from scripts.watching import Follower
 
 INTERRUPTED = 130
 
@@ -96,7 +96,7 @@ async def _run_on(options: Options, progress: Progress) -> int:
         _print_addresses(stack, progress)
         # Told to end: that is how a good run ends, and no failure.
         with contextlib.suppress(asyncio.CancelledError):
-            await children.guard(follow_changes(stack, progress.say))
+            await children.guard(Follower(ROOT, stack.control, progress.say).follow())
         progress.say("stopping")
     return 0
 

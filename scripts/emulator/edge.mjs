@@ -107,7 +107,7 @@ class Edge {
   async #reload() {
     const started = performance.now();
     const former = this.prepared;
-    const prepared = await this.#prepare();
+    const prepared = await this.#prepare(former);
     if (prepared.snapshotProblem) throw new EmulatorError("bundle_refused", prepared.snapshotProblem);
     try {
       await this.#run(prepared);
@@ -120,9 +120,10 @@ class Edge {
     return { changed, reload_ms: Math.round(performance.now() - started) };
   }
 
-  #prepare() {
+  /** @param {import("./prepare.mjs").Prepared} [former] */
+  #prepare(former) {
     const { vars, secrets } = this.config;
-    return prepare({ folders: this.config, cache: this.cache, bindings: { ...vars, ...secrets }, tell });
+    return prepare({ former, folders: this.config, cache: this.cache, bindings: { ...vars, ...secrets }, tell });
   }
 
   stats() {

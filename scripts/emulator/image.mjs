@@ -32,6 +32,7 @@ export class EmulatorError extends Error {
  * @property {Files} files every file that the interpreter's file system gets, by its absolute name there
  * @property {Buffer} pack the same as one pack
  * @property {string} key the SHA-256 of the whole image, and of the interpreter that it runs in
+ * @property {string} baseKey the same without the bundle's own files: what a memory snapshot holds of it
  * @property {string} generatedKey the same of what decides which modules Pyodide generates
  */
 
@@ -83,7 +84,15 @@ export function readImage({ bundle, python_modules }) {
     chosen.flatMap((name) => [name, "\0", sha256(/** @type {Uint8Array} */ (files.get(name))), "\n"]);
   const interpreter = interpreterKey();
   const key = sha256(interpreter, ...contents(names));
+  const wheels = `${BUNDLE_ROOT}/python_modules/`;
+  const base = names.filter((name) => name.startsWith(wheels) || !name.startsWith(`${BUNDLE_ROOT}/`));
   const compiled = names.filter((name) => name.endsWith(".so"));
   const host = ["boot.mjs", "codegen.mjs"].map((name) => readFileSync(runtimeFile(name)));
-  return { files, pack: writePack(key, files), key, generatedKey: sha256(interpreter, ...contents(compiled), ...host) };
+  return {
+    files,
+    pack: writePack(key, files),
+    key,
+    baseKey: sha256(interpreter, ...contents(base)),
+    generatedKey: sha256(interpreter, ...contents(compiled), ...host),
+  };
 }

@@ -101,7 +101,7 @@ export class EdgeNode {
   async #warm() {
     const started = performance.now();
     const answer = /** @type {{ failed?: string, timings: Record<string, unknown> }} */ (await this.#tellWorker({}));
-    if (answer.failed) throw new EmulatorError("boot_failed", answer.failed);
+    if (answer.failed) throw new EmulatorError("boot_failed", answer.failed.replace(BUNDLE_ROOT, ""));
     const cold_ms = await this.#timedRequest(WARM_PATHS[0], started);
     for (const path of WARM_PATHS) await this.#timedRequest(path, started);
     const warm_ms = await this.#timedRequest(WARM_PATHS[0], performance.now());

@@ -4,7 +4,7 @@
  */
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -23,16 +23,8 @@ const SNAPSHOT_TIMEOUT_MS = 60_000;
  * @typedef {{ image: Image, generated: Files, snapshot: string | undefined, snapshotProblem: string | undefined }} Prepared
  */
 
-const OWN_MODULES = [
-  "emulated.mjs",
-  "host.mjs",
-  "boot.mjs",
-  "codegen.mjs",
-  "faults.mjs",
-  "front.mjs",
-  "measuring.mjs",
-  "unpack.mjs",
-];
+const ENTRY_MODULE = "emulated.mjs";
+const IMPORTED = /\bfrom "\.\/([\w.-]+\.mjs)"/g;
 /** @type {[Module["type"], string][]} */
 const STOCK_MODULES = [
   ["ESModule", "pyodide.mjs"],
@@ -62,14 +54,30 @@ function moduleOf(type, name, contents) {
 }
 
 /**
+ * The host's own modules that one of them needs, itself first.
+ *
+ * @param {string} name
+ * @param {Map<string, string>} found
+ */
+function ownModules(name, found = new Map()) {
+  // What is imported from here and lies elsewhere is stock, or generated.
+  if (found.has(name) || !existsSync(runtimeFile(name))) return found;
+  const source = readFileSync(runtimeFile(name), "utf8");
+  found.set(name, source);
+  for (const [, imported] of source.matchAll(IMPORTED)) ownModules(imported, found);
+  return found;
+}
+
+/**
  * List the modules of the edge worker, its entry first.
  *
  * @param {{ image: Image, generated: Files }} parts
+ * @param {string} entry the host's module that makes it what it is
  * @returns {Module[]}
  */
-export function edgeModules({ image, generated }) {
+export function edgeModules({ image, generated }, entry = ENTRY_MODULE) {
   return [
-    ...OWN_MODULES.map((name) => moduleOf("ESModule", name, readFileSync(runtimeFile(name)))),
+    ...[...ownModules(entry)].map(([name, source]) => moduleOf("ESModule", name, Buffer.from(source))),
     ...STOCK_MODULES.map(([type, name]) => moduleOf(type, name, readFileSync(pyodideFile(name)))),
     moduleOf("ESModule", "generated.mjs", Buffer.from(registry(generated))),
     moduleOf("Data", "bundle.bin", image.pack),
@@ -148,16 +156,17 @@ function run(program, parameters) {
 }
 
 /**
- * Read the bundle and get what it boots from, from the cache or anew.
+ * Read the bundle and get what it boots from, from the cache or anew. A changed bundle boots from the snapshot of the
+ * former one, as long as the wheels are the same: making its own takes seconds, and is left to the next start.
  *
- * @param {{ folders: { bundle: string, python_modules: string }, cache: import("./cache.mjs").Cache, bindings: Record<string, unknown>, tell: (fact: Record<string, unknown>) => void }} options
+ * @param {{ former?: Prepared, folders: { bundle: string, python_modules: string }, cache: import("./cache.mjs").Cache, bindings: Record<string, unknown>, tell: (fact: Record<string, unknown>) => void }} options
  * @returns {Promise<Prepared>}
  */
-export async function prepare({ folders, cache, bindings, tell }) {
+export async function prepare({ former, folders, cache, bindings, tell }) {
   const image = readImage(folders);
   const [generated, kept] = await Promise.all([
     keptModules(image, cache, bindings, tell),
-    keptSnapshot(image, cache, tell),
+    keptSnapshot(image, cache, tell, former),
   ]);
   return { image, generated, ...kept };
 }
@@ -181,9 +190,12 @@ async function keptModules(image, cache, bindings, tell) {
  * @param {Image} image
  * @param {import("./cache.mjs").Cache} cache
  * @param {(fact: Record<string, unknown>) => void} tell
+ * @param {Prepared} [former]
  */
-async function keptSnapshot(image, cache, tell) {
+async function keptSnapshot(image, cache, tell, former) {
   const kept = cache.read("snapshot", image.key);
+  if (!kept && former?.snapshot && former.image.baseKey === image.baseKey && existsSync(former.snapshot))
+    return { snapshot: former.snapshot, snapshotProblem: undefined };
   if (!kept) {
     tell({ log: "making a memory snapshot, once for this bundle" });
     try {

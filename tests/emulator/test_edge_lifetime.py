@@ -43,9 +43,10 @@ def test_a_changed_file_is_run_after_a_reload_and_stored_values_stay(folder: Pat
         (folder / "bundle" / "edge" / "app.py").write_text("def broken(:\n")
         refused = started.control.post("/reload")
         assert (refused.status_code, refused.json()["code"]) == (422, "bundle_refused")
-        assert 'app.py", line 1' in refused.json()["detail"]
+        assert 'File "edge/app.py", line 1' in refused.json()["detail"]
         assert started.node.get("/health").text == '{"version":"2"}'
-    assert len(list((folder / "cache").glob("snapshot-*"))) == 2
+    # Its own snapshot is left to the next start: making it takes longer than serving the change may take.
+    assert len(list((folder / "cache").glob("snapshot-*"))) == 1
 
 
 def test_a_snapshot_that_was_cut_short_is_made_again(folder: Path, services: FakeServices) -> None:

@@ -24,15 +24,20 @@ if TYPE_CHECKING:
 ROOT = "/session/metadata"
 VENDORED = f"{ROOT}/python_modules"
 
-_compiled: dict[str, CodeType] = {}
+# Of each file: the hash of what was compiled, and the code.
+_compiled: dict[str, tuple[bytes, CodeType]] = {}
 
 
 class CompiledLoader(importlib.machinery.SourceFileLoader):
-    """Loads a module from the code that was compiled when the snapshot was made."""
+    """Loads a module from the code that was compiled when the snapshot was made, unless the file is another one now."""
 
     def get_code(self, fullname: str) -> CodeType | None:
         """Return the kept code, or compile the file."""
-        return _compiled.get(self.path) or super().get_code(fullname)
+        kept = _compiled.get(self.path)
+        # Wheels are the same for as long as a snapshot is used; the bundle's own files may have changed.
+        if kept and (self.path.startswith(VENDORED) or kept[0] == importlib.util.source_hash(self.get_data(self.path))):
+            return kept[1]
+        return super().get_code(fullname)
 
 
 class NotInSnapshotError(BaseException):
@@ -84,16 +89,23 @@ def compile_rest(names: "Iterable[str]") -> None:
     for path in sorted(files):
         file = str(path)
         if file not in held:
-            _compiled[file] = compile(path.read_bytes(), file, "exec", dont_inherit=True)
+            source = path.read_bytes()
+            _compiled[file] = importlib.util.source_hash(source), compile(source, file, "exec", dont_inherit=True)
 
 
 def import_pure(names: "Iterable[str]") -> list[str]:
-    """Import what needs no compiled package, and return the names of what a snapshot may hold."""
+    """Import what needs no compiled package, and return the names of what a snapshot may hold.
+
+    Nothing of the bundle's own is imported, so that a changed bundle can start from this snapshot too.
+    """
+    own = {path.stem for path in Path(ROOT).iterdir()}
     compiled = {path.relative_to(VENDORED).parts[0] for path in Path(VENDORED).rglob("*.so")}
     block = CompiledPackageBlock(compiled)
     sys.meta_path.insert(0, block)
     held = []
     for name in names:
+        if name.partition(".")[0] in own:
+            continue
         try:
             importlib.import_module(name)
             held.append(name)
