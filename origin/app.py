@@ -26,6 +26,7 @@ from origin.provider import Provider
 from origin.responses import Handler
 from origin.routes import describe, make_routes
 from origin.service import Service
+from origin.settlement.holding import Holding
 from origin.settlement.presenting import Trust
 from origin.settlement.settlements import Settlements
 from origin.settlement.settling import Settler
@@ -58,12 +59,14 @@ class Parts:
             keys=config.signing_keys,
             clock_ms=read_clock_ms,
         )
+        holding = Holding(self.database, self.settler, self.trust, read_clock_ms)
         windows = Windows(self.database, config.public_url, config.edge_url, read_clock_ms)
         service = Service(self.database, config.signing_keys.key_set, cache(describe))
         catalogue = Catalogue(self.database, read_clock_ms)
         operators = Operators(self.database, catalogue, Publisher(self.database, self.provider, read_clock_ms))
         return {
             **settlements.handlers(),
+            **holding.handlers(),
             **windows.handlers(),
             **service.handlers(),
             **operators.handlers(),

@@ -16,13 +16,14 @@ from origin import guard, service
 from origin.catalogue import operators, windows
 from origin.insight import edges
 from origin.responses import Handler, refuse
-from origin.settlement import presenting, settlements
+from origin.settlement import holding, presenting, settlements
 from shared.openapi import Operation, build_document
 from shared.problems import Code, Problem
 
 VERSION: Final = "0.1.0"
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *settlements.OPERATIONS,
+    *holding.OPERATIONS,
     *windows.OPERATIONS,
     *service.OPERATIONS,
     *operators.OPERATIONS,

@@ -61,6 +61,9 @@ class Code(StrEnum):
     CAP_REACHED = "cap_reached"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     SETTLEMENT_UNKNOWN = "settlement_unknown"
+    HOLD_LAPSED = "hold_lapsed"
+    HOLD_RELEASED = "hold_released"
+    NOT_HELD = "not_held"
     # operators
     KEY_MISSING = "key_missing"
     KEY_REFUSED = "key_refused"
@@ -119,6 +122,9 @@ TABLE: Final[dict[Code, Meaning]] = {
     Code.CAP_REACHED: Meaning(409, "This viewer has as many as the drop allows"),
     Code.IDEMPOTENCY_CONFLICT: Meaning(409, "Another request was decided under this claim's id"),
     Code.SETTLEMENT_UNKNOWN: Meaning(404, "This claim has not been decided"),
+    Code.HOLD_LAPSED: Meaning(410, "The units were held until an instant that has passed"),
+    Code.HOLD_RELEASED: Meaning(410, "The units were given back"),
+    Code.NOT_HELD: Meaning(409, "Nothing is held for this claim"),
     Code.KEY_MISSING: Meaning(401, "An API key is needed"),
     Code.KEY_REFUSED: Meaning(403, "The API key is not valid"),
     Code.TOTAL_BELOW_TAKEN: Meaning(409, "The total would be less than what is held and settled"),

@@ -23,7 +23,7 @@ from shared.structs import Wire
 _CREATORS: Final = "SELECT creator, name, page FROM creators"
 _DROPS: Final = """
     SELECT drop, run, sku, total, opens_at_ms, closes_at_ms, mode, max_quantity, per_viewer_cap, when_origin_away,
-      free, held, settled, stock_version FROM drops
+      hold_s, late_payment, free, held, settled, stock_version FROM drops
 """
 _OFFERS: Final = "SELECT offer, drop, kind, names, descriptions, image, prices, payment FROM offers"
 _CLIPS: Final = "SELECT clip, creator, names, default_locale, offers, links, claim_ttl_s FROM clips"
@@ -35,14 +35,16 @@ _PUT_CREATOR: Final = """
 """
 _ADD_DROP: Final = """
     INSERT INTO drops (drop, run, sku, total, free, opens_at_ms, closes_at_ms, mode, max_quantity, per_viewer_cap,
-      when_origin_away, created_ms, updated_ms)
+      when_origin_away, hold_s, late_payment, created_ms, updated_ms)
     VALUES (%(drop)s, %(run)s, %(sku)s, %(total)s, %(total)s, %(opens_at_ms)s, %(closes_at_ms)s, %(mode)s,
-      %(max_quantity)s, %(per_viewer_cap)s, %(when_origin_away)s, %(now)s, %(now)s)
+      %(max_quantity)s, %(per_viewer_cap)s, %(when_origin_away)s, %(hold_s)s, %(late_payment)s, %(now)s,
+      %(now)s)
 """
 _CHANGE_DROP: Final = """
     UPDATE drops SET free = free + (%(total)s - total), total = %(total)s, opens_at_ms = %(opens_at_ms)s,
       closes_at_ms = %(closes_at_ms)s, mode = %(mode)s, max_quantity = %(max_quantity)s,
-      per_viewer_cap = %(per_viewer_cap)s, when_origin_away = %(when_origin_away)s, updated_ms = %(now)s,
+      per_viewer_cap = %(per_viewer_cap)s, when_origin_away = %(when_origin_away)s, hold_s = %(hold_s)s,
+      late_payment = %(late_payment)s, updated_ms = %(now)s,
       stock_version = stock_version + CASE WHEN total = %(total)s THEN 0 ELSE 1 END
     WHERE drop = %(drop)s
 """

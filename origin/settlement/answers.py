@@ -91,6 +91,28 @@ class Refusal(ProblemBody, frozen=True, kw_only=True):
     stock: StockAsOf | None = None
 
 
+class HeldClaim(Wire, frozen=True, kw_only=True):
+    """A claim whose units wait for its payment. The same hold is always told in the same bytes.
+
+    Attributes:
+        held_until_ms: when they are free for others again; money that comes later follows the drop's `late_payment`.
+        payment: how it is to be paid.
+        pay_url: where the payment is begun and, on return, completed (`POST`).
+    """
+
+    claim_id: ClaimId
+    status: Literal["held"] = "held"
+    held_at_ms: InstantMs
+    held_until_ms: InstantMs
+    drop: Identifier
+    run: Identifier
+    lines: tuple[Line, ...]
+    total_minor: int
+    currency: str
+    payment: Literal["card", "wallet"]
+    pay_url: str
+
+
 class Reply(NamedTuple):
     """What is sent: status, media type, body."""
 
@@ -115,6 +137,11 @@ def tell_decision(decision: Decision, keys: SigningKeys) -> Reply:
     if decision.receipt is None or decision.kid is None:
         raise AssertionError(f"settlement {decision.claim_id} has no receipt")
     return Reply(200, JSON, _ENCODER.encode(_tell_settlement(decision, keys.sign(decision.receipt, decision.kid))))
+
+
+def tell_hold(hold: HeldClaim) -> Reply:
+    """Return the answer that a hold is."""
+    return Reply(202, JSON, _ENCODER.encode(hold))
 
 
 def _tell_settlement(decision: Decision, receipt: str) -> Settlement:

@@ -20,13 +20,15 @@ from starlette.responses import Response
 
 from origin.database import Database
 from origin.responses import NOT_KEPT, Handler, read_json, refuse
-from origin.settlement.answers import Decision, Reply, Settlement, tell_decision
+from origin.settlement.answers import Decision, HeldClaim, Reply, Settlement, tell_decision, tell_hold
+from origin.settlement.holds_store import read_hold
 from origin.settlement.presenting import CODES, PARAMETERS, SECURITY, Trust, authenticate, challenge
 from origin.settlement.receipts import SigningKeys
 from origin.settlement.settlements_store import read_decisions
 from origin.settlement.settling import Conflict
 from origin.settlement.streams import Watcher
 from origin.settlement.writer import Writer
+from shared.claims.states import State
 from shared.claims.tokens import Claim, fingerprint_claim
 from shared.openapi import Answer, Operation, Parameter
 from shared.problems import Code, Problem
@@ -45,11 +47,15 @@ FINAL_CODES: Final = (
     Code.OFFER_UNKNOWN,
     Code.DROP_UNKNOWN,
     Code.DROP_CLOSED,
+    Code.HOLD_LAPSED,
 )
 _AWAY: Final = (Code.UNAVAILABLE, Code.OVERLOADED)
 _TIMING: Final = {"Server-Timing": "queue: waiting for the batch; db: its transaction; in milliseconds"}
 _REFUSED: Final = "A final refusal has the members of `Refusal` beside those of every problem."
 _SETTLED: Final = Answer(description="Settled.", type=Settlement)
+_HELD: Final = Answer(
+    description="Units are held until it is paid (offers with payment card or wallet).", type=HeldClaim
+)
 _ID: Final = Parameter(name="claim_id", where="path", type=ClaimId)
 
 
@@ -75,7 +81,7 @@ OPERATIONS: Final = (
         parameters=PARAMETERS,
         body=SettlementRequest,
         body_required=False,
-        answers={200: Answer(description="Settled.", type=Settlement, headers=_TIMING)},
+        answers={200: Answer(description="Settled.", type=Settlement, headers=_TIMING), 202: _HELD},
         problems=(
             *CODES, Code.CLAIM_NOT_YET_VALID, Code.CLAIM_EXPIRED, *FINAL_CODES, Code.IDEMPOTENCY_CONFLICT, *_AWAY,
             Code.BODY_TOO_LARGE, Code.MALFORMED_JSON, Code.UNKNOWN_FIELD, Code.INVALID_FIELD, Code.DUPLICATE_KEY,
@@ -89,8 +95,11 @@ OPERATIONS: Final = (
         description=_REFUSED,
         security=SECURITY,
         parameters=(_ID, *PARAMETERS),
-        answers={200: _SETTLED},
-        problems=(*CODES, Code.SETTLEMENT_UNKNOWN, Code.IDEMPOTENCY_CONFLICT, *FINAL_CODES, Code.UNAVAILABLE),
+        answers={200: _SETTLED, 202: _HELD},
+        problems=(
+            *CODES, Code.SETTLEMENT_UNKNOWN, Code.HOLD_RELEASED, Code.IDEMPOTENCY_CONFLICT, *FINAL_CODES,
+            Code.UNAVAILABLE,
+        ),
     ),
     Operation(
         id="stream_settlement",
@@ -152,16 +161,28 @@ class Settlements:
         timing = {"Server-Timing": f"queue;dur={decided.queue_ms:.2f}, db;dur={decided.database_ms:.2f}"}
         if isinstance(decided.decision, Conflict):
             return refuse(Problem(code=Code.IDEMPOTENCY_CONFLICT), timing)
-        return _respond(tell_decision(decided.decision, self._keys), timing)
+        if isinstance(decided.decision, HeldClaim):
+            return respond(tell_hold(decided.decision), timing)
+        return respond(tell_decision(decided.decision, self._keys), timing)
 
     async def _read(self, request: Request) -> Response:
         asked = await self._look_up(request)
         if isinstance(asked, Response):
             return asked
-        _, decision = asked
+        claim, decision = asked
         if decision is None:
-            return refuse(Problem(code=Code.SETTLEMENT_UNKNOWN))
-        return _respond(tell_decision(decision, self._keys), {})
+            return await self._read_hold(claim)
+        return respond(tell_decision(decision, self._keys), {})
+
+    async def _read_hold(self, claim: Claim) -> Response:
+        async with self._database.connection() as connection:
+            held = await read_hold(connection, claim.jti)
+        if held is None or held.fingerprint != fingerprint_claim(claim):
+            return refuse(Problem(code=Code.SETTLEMENT_UNKNOWN if held is None else Code.IDEMPOTENCY_CONFLICT))
+        state = held.state_at(self._clock_ms())
+        if state is State.HELD:
+            return respond(tell_hold(held.describe(self._trust.audience)), {})
+        return refuse(Problem(code=Code.HOLD_LAPSED if state is State.LAPSED else Code.HOLD_RELEASED))
 
     async def _stream(self, request: Request) -> Response:
         asked = await self._look_up(request)
@@ -213,5 +234,6 @@ class Settlements:
         return claim, decision
 
 
-def _respond(reply: Reply, headers: Mapping[str, str]) -> Response:
+def respond(reply: Reply, headers: Mapping[str, str]) -> Response:
+    """Return an answer over HTTP."""
     return Response(reply.body, reply.status, {**NOT_KEPT, **headers}, reply.media_type)

@@ -17,12 +17,14 @@ from psycopg.rows import class_row
 
 from origin.database import Connection
 from origin.settlement.answers import Decision
+from origin.settlement.holds_store import PaidBy, StoredHold, read_concerned
 from shared.claims.settlement import DropStock
 from shared.claims.tokens import Claim
 from shared.problems import Code
 
 _DROP_COLUMNS: Final = """
-    drop, run, sku, total, free, held, settled, next_number, stock_version AS version, per_viewer_cap, max_quantity
+    drop, run, sku, total, free, held, settled, next_number, stock_version AS version, per_viewer_cap, max_quantity,
+    late_payment, hold_s
 """
 _LOCK: Final = f"SELECT {_DROP_COLUMNS} FROM drops WHERE drop = ANY(%s) ORDER BY drop FOR UPDATE"  # noqa: S608 - our own column list
 _DECISION_COLUMNS: Final = """
@@ -35,6 +37,7 @@ _TAKEN: Final = """
     WHERE drop = ANY(%s) AND viewer = ANY(%s) AND status = 'settled'
     GROUP BY drop, run, viewer
 """
+_PAID_OFFERS: Final = "SELECT offer, payment FROM offers WHERE offer = ANY(%s) AND payment IN ('card', 'wallet')"
 _WRITE: Final = """
     COPY settlements (
       claim_id, drop, run, viewer, fingerprint, status, code, quantity, first_number, total_minor, currency,
@@ -54,12 +57,16 @@ class Known(NamedTuple):
     Attributes:
         drops: rows by id; those that do not exist are not there.
         decided: earlier decisions by claim id.
-        taken: units by (drop, run, viewer).
+        taken: settled units by (drop, run, viewer).
+        holds: by claim id: those of the claims, live ones of their viewers, and overdue ones of the drops.
+        paid_by: how the offers of the claims are paid, of those that are paid before they settle.
     """
 
     drops: Mapping[str, DropStock]
     decided: Mapping[str, Decision]
     taken: Mapping[tuple[str, str, str], int]
+    holds: Mapping[str, StoredHold]
+    paid_by: Mapping[str, PaidBy]
 
 
 class NewDecision(NamedTuple):
@@ -71,19 +78,24 @@ class NewDecision(NamedTuple):
     first_number: int | None
 
 
-async def lock_and_read(connection: Connection, claims: Sequence[Claim]) -> Known:
-    """Lock the drops of `claims`, and return what is known of them. One round trip; call it in a transaction."""
-    drops = sorted({claim.drop for claim in claims})
+async def lock_and_read(connection: Connection, drops: Sequence[str], claims: Sequence[Claim], now_ms: int) -> Known:
+    """Lock `drops`, those of `claims` among them, and return what is known. One round trip, in a transaction."""
+    names = sorted(drops)
     ids = list({claim.jti for claim in claims})
     viewers = list({claim.cnf.jkt for claim in claims})
+    offers = list({claim.offer for claim in claims if claim.total_minor})
     async with connection.pipeline():
-        locked = await connection.cursor(row_factory=class_row(DropStock)).execute(_LOCK, (drops,))
+        locked = await connection.cursor(row_factory=class_row(DropStock)).execute(_LOCK, (names,))
         decided = await connection.cursor(row_factory=class_row(Decision)).execute(_DECIDED, (ids,))
-        taken = await connection.execute(_TAKEN, (drops, viewers))
+        taken = await connection.execute(_TAKEN, (names, viewers))
+        paid_by = await connection.execute(_PAID_OFFERS, (offers,))
+        holds = await read_concerned(connection, names, ids, viewers, now_ms)
         return Known(
             drops={row.drop: row for row in await locked.fetchall()},
             decided={row.claim_id: _typed(row) for row in await decided.fetchall()},
             taken={(drop, run, viewer): units for drop, run, viewer, units in await taken.fetchall()},
+            holds={row.claim_id: row for row in holds},
+            paid_by=dict(await paid_by.fetchall()),
         )
 
 

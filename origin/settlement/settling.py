@@ -1,17 +1,35 @@
 """Settling a batch of claims inside a transaction: read, decide (`shared.claims.settlement`), write.
 
-Two callers share it, so that there is no second way to settle: the writer (claims that browsers present) and the intake
-(claims that edge events report, in the transaction that stores the events).
+All share it, so that there is no second way to settle: the writer (claims that browsers present), the intake (claims
+that edge events report, in the transaction that stores the events), and payments (held claims whose money has come, in
+the transaction that notes the money).
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from origin.database import Connection
-from origin.settlement.answers import Decision
+from origin.settlement.answers import Decision, HeldClaim
+from origin.settlement.holds_store import NewHold, PaidBy, StoredHold, add_holds, describe_hold, move_holds
 from origin.settlement.settlements_store import Known, NewDecision, lock_and_read, write_decisions, write_drop
 from shared.claims.receipts import encode_receipt, write_receipt
-from shared.claims.settlement import Conflicting, DropStock, Presented, Refused, Repeated, Settled, Source, settle_batch
+from shared.claims.settlement import (
+    Conflicting,
+    DropStock,
+    Held,
+    Hold,
+    Outcome,
+    Presented,
+    Refused,
+    Repeated,
+    Settled,
+    Source,
+    Way,
+    release_hold,
+    settle_batch,
+)
 from shared.claims.settlement import Decision as Verdict
 from shared.claims.tokens import Claim, fingerprint_claim
 from shared.problems import Code
@@ -37,7 +55,7 @@ class Settler:
 
     async def settle_in(
         self, connection: Connection, claims: Sequence[Claim], source: Source, now_ms: int
-    ) -> list[Decision | Conflict]:
+    ) -> list[Decision | HeldClaim | Conflict]:
         """Settle verified claims within the caller's transaction, and return what was decided of each, in order.
 
         The drops' rows stay locked until the transaction ends. Claims of several drops may come together.
@@ -53,18 +71,36 @@ class Settler:
         """
         if not claims:
             return []
-        batch = _Batch(self, await lock_and_read(connection, claims), source, now_ms)
+        drops = {claim.drop for claim in claims}
+        batch = _Batch(self, await lock_and_read(connection, list(drops), claims, now_ms), source, now_ms)
         places: dict[str, list[int]] = {}
         for place, claim in enumerate(claims):
             places.setdefault(claim.drop, []).append(place)
-        answers: dict[int, Decision | Conflict] = {}
+        answers: dict[int, Decision | HeldClaim | Conflict] = {}
         for drop in sorted(places):
             answers.update(zip(places[drop], batch.decide(drop, [claims[at] for at in places[drop]]), strict=True))
-        for stock in batch.changed:
-            await write_drop(connection, stock, now_ms)
-        if batch.news:
-            await write_decisions(connection, batch.news)
+        await batch.write(connection)
         return [answers[place] for place in range(len(claims))]
+
+    async def release_in(self, connection: Connection, held: StoredHold, now_ms: int) -> None:
+        """Give a hold back within the caller's transaction; one that is over stays as it is."""
+        known = await lock_and_read(connection, [held.drop], [held.to_claim()], now_ms)
+        batch = _Batch(self, known, "request", now_ms)
+        drop, hold = known.drops[held.drop], known.holds[held.claim_id].to_core()
+        batch.note(drop, release_hold(drop, hold, now_ms))
+        await batch.write(connection)
+
+    async def tidy_in(self, connection: Connection, drops: Sequence[str], now_ms: int) -> int:
+        """Write down what has lapsed of these drops, and return how many holds that were.
+
+        It decides nothing: whoever reads or takes stock compares the instants for themselves.
+        """
+        known = await lock_and_read(connection, drops, (), now_ms)
+        batch = _Batch(self, known, "request", now_ms)
+        for drop in known.drops.values():
+            batch.note(drop, settle_batch(drop, {}, {}, (), holds=batch.holds_of(drop.drop), now_ms=now_ms))
+        await batch.write(connection)
+        return len(batch.moved)
 
 
 class _Batch:
@@ -78,10 +114,34 @@ class _Batch:
         self._decisions: dict[str, Decision] = dict(known.decided)
         self.news: list[NewDecision] = []
         self.changed: list[DropStock] = []
+        self.moved: dict[str, Hold] = {}
+        self._held: dict[str, NewHold] = {}
 
-    def decide(self, drop_id: str, claims: Sequence[Claim]) -> list[Decision | Conflict]:
+    def holds_of(self, drop_id: str) -> list[Hold]:
+        """Return what is known of a drop's holds."""
+        return [hold.to_core() for hold in self._known.holds.values() if hold.drop == drop_id]
+
+    def note(self, drop: DropStock, outcome: Outcome) -> None:
+        """Take up what a decision changed."""
+        if outcome.drop.version != drop.version:
+            self.changed.append(outcome.drop)
+        self.moved.update({hold.claim_id: hold for hold in outcome.holds})
+
+    async def write(self, connection: Connection) -> None:
+        """Store all that is new."""
+        for stock in self.changed:
+            await write_drop(connection, stock, self._now_ms)
+        if self.news:
+            await write_decisions(connection, self.news)
+        new = [msgspec.structs.replace(held, hold=self.moved[claim_id]) for claim_id, held in self._held.items()]
+        await add_holds(connection, new, self._now_ms)
+        await move_holds(
+            connection, [hold for claim_id, hold in self.moved.items() if claim_id not in self._held], self._now_ms
+        )
+
+    def decide(self, drop_id: str, claims: Sequence[Claim]) -> list[Decision | HeldClaim | Conflict]:
         """Decide the claims of one drop, in order."""
-        presented = [present_claim(claim, self._source) for claim in claims]
+        presented = [present_claim(claim, self._source, self._way_of(claim)) for claim in claims]
         fingerprints = {claim_id: decision.fingerprint for claim_id, decision in self._decisions.items()}
         drop = self._known.drops.get(drop_id)
         verdicts: Sequence[Verdict]
@@ -89,21 +149,43 @@ class _Batch:
             verdicts = [_refuse_unknown(claim, fingerprints) for claim in presented]
         else:
             taken = {viewer: n for (d, run, viewer), n in self._known.taken.items() if (d, run) == (drop_id, drop.run)}
-            outcome = settle_batch(drop, fingerprints, taken, presented)
+            holds = self.holds_of(drop_id)
+            outcome = settle_batch(drop, fingerprints, taken, presented, holds=holds, now_ms=self._now_ms)
             verdicts = outcome.decisions
-            if outcome.drop.version != drop.version:
-                self.changed.append(outcome.drop)
+            self.note(drop, outcome)
         return [self._answer(claim, verdict, drop) for claim, verdict in zip(claims, verdicts, strict=True)]
 
-    def _answer(self, claim: Claim, verdict: Verdict, drop: DropStock | None) -> Decision | Conflict:
+    def _way_of(self, claim: Claim) -> Way:
+        if self._source == "payment":
+            return "paid"
+        return "hold" if claim.total_minor and claim.offer in self._known.paid_by else "settle"
+
+    def _answer(self, claim: Claim, verdict: Verdict, drop: DropStock | None) -> Decision | HeldClaim | Conflict:
+        if isinstance(verdict, Held):
+            return self._keep_held(claim, verdict)
         if isinstance(verdict, Settled | Refused):
             self._keep(claim, verdict, drop)
         return Conflict(claim.jti) if isinstance(verdict, Conflicting) else self._decisions[claim.jti]
 
+    def _paid_by(self, claim: Claim) -> PaidBy | None:
+        """Return how a claim is paid, when it is paid before it settles: as it was held, else as it is offered."""
+        stored = self._known.holds.get(claim.jti)
+        return self._known.paid_by.get(claim.offer) if stored is None else stored.payment
+
+    def _keep_held(self, claim: Claim, verdict: Held) -> HeldClaim:
+        if verdict.fresh:
+            self._held[claim.jti] = NewHold(claim=claim, hold=verdict.hold, payment=self._known.paid_by[claim.offer])
+        new, issuer = self._held.get(claim.jti), self._settler.issuer
+        if new is not None:
+            return describe_hold(new.claim, issuer, new.payment, held_at_ms=self._now_ms, until_ms=new.hold.until_ms)
+        return self._known.holds[claim.jti].describe(issuer)
+
     def _keep(self, claim: Claim, verdict: Settled | Refused, drop: DropStock | None) -> None:
         receipt = None
         if isinstance(verdict, Settled):
-            receipt = encode_receipt(write_receipt(claim, self._settler.issuer, verdict.first_number, self._now_ms))
+            paid = self._paid_by(claim) if verdict.claim.way == "paid" else None
+            said = write_receipt(claim, self._settler.issuer, verdict.first_number, self._now_ms, paid)
+            receipt = encode_receipt(said)
         decision = Decision(
             claim_id=claim.jti,
             drop=claim.drop,
@@ -122,7 +204,7 @@ class _Batch:
         self.news.append(NewDecision(claim, decision, *given))
 
 
-def present_claim(claim: Claim, source: Source) -> Presented:
+def present_claim(claim: Claim, source: Source, way: Way = "settle") -> Presented:
     """Return a verified claim as the core takes it: lines summed per SKU."""
     units: dict[str, int] = {}
     for line in claim.lines:
@@ -135,6 +217,7 @@ def present_claim(claim: Claim, source: Source) -> Presented:
         fingerprint=fingerprint_claim(claim),
         units=tuple(units.items()),
         source=source,
+        way=way,
     )
 
 

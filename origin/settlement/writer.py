@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from origin.database import ClashError, Database
-from origin.settlement.answers import Decision
+from origin.settlement.answers import Decision, HeldClaim
 from origin.settlement.settling import Conflict, Settler
 from shared.claims.tokens import Claim
 from shared.errors import CliptillError, ServiceAwayError
@@ -36,7 +36,7 @@ class OverloadedError(CliptillError):
 class Timed(NamedTuple):
     """A decision, and where the time until it went, in milliseconds."""
 
-    decision: Decision | Conflict
+    decision: Decision | HeldClaim | Conflict
     queue_ms: float
     database_ms: float
 
@@ -117,7 +117,7 @@ class Writer:
             if not waiting.answer.done():  # its client may have gone
                 waiting.answer.set_result(Timed(decision, (began_s - waiting.since_s) * 1000, database_ms))
 
-    async def _commit(self, claims: list[Claim], until_s: float) -> list[Decision | Conflict]:
+    async def _commit(self, claims: list[Claim], until_s: float) -> list[Decision | HeldClaim | Conflict]:
         """Settle in one transaction; do it again while that makes sense (rule 3)."""
         loop = asyncio.get_running_loop()
         while True:

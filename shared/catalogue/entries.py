@@ -81,6 +81,9 @@ class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
         max_quantity: units that one claim may have; at most `per_viewer_cap`.
         per_viewer_cap: units that one viewer may settle, over all claims.
         when_origin_away: with no fresh stock, `take` claims (settled or refused later), or `close` until it is back.
+        hold_s: how long units are held for a claim that is to be paid.
+        late_payment: what money gets that comes after its hold is gone: `honour` gives units if any are left and else
+            the money back, `refund` always gives the money back.
     """
 
     drop: Identifier
@@ -93,6 +96,8 @@ class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     max_quantity: Quantity = 1
     per_viewer_cap: Annotated[int, Meta(ge=1, le=10**9)] = 1
     when_origin_away: Literal["take", "close"] = "take"
+    hold_s: Annotated[int, Meta(ge=5, le=86_400)] = 300
+    late_payment: Literal["honour", "refund"] = "honour"
 
 
 class DropView(DropBody, frozen=True, kw_only=True):
@@ -119,7 +124,8 @@ class OfferBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
         names, descriptions: texts by locale.
         image: https address of a picture; optional.
         prices: one per currency; the first is used where none fits the viewer.
-        payment: `none` when all prices are zero, `at_pickup` when none is.
+        payment: `none` when all prices are zero; when none is, `at_pickup` (settled at once, paid on fetching), or
+            `card` or `wallet` (held until it is paid).
     """
 
     offer: Identifier
@@ -129,7 +135,7 @@ class OfferBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     descriptions: Descriptions = {}
     image: WebAddress | None = None
     prices: Annotated[tuple[PriceBody, ...], Meta(min_length=1, max_length=20)]
-    payment: Literal["none", "at_pickup"] = "none"
+    payment: Literal["none", "at_pickup", "card", "wallet"] = "none"
 
 
 class LinkBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
@@ -314,7 +320,7 @@ def _check_prices(body: OfferBody) -> Problem | None:
     if len(free) > 1:
         return _invalid("$.prices", "must be all zero, or none")
     if (body.payment == "none") is not free.pop():
-        return _invalid("$.payment", "must be `none` for what is free, and `at_pickup` for what has a price")
+        return _invalid("$.payment", "must be `none` for what is free, and another for what has a price")
     return None
 
 

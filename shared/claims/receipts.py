@@ -15,7 +15,7 @@ from shared.structs import Wire
 
 TYPE: Final = "receipt+jwt"
 
-Payment = Literal["none", "at_pickup"]
+Payment = Literal["none", "at_pickup", "card", "wallet"]
 
 
 class Receipt(Wire, frozen=True, kw_only=True):
@@ -27,7 +27,8 @@ class Receipt(Wire, frozen=True, kw_only=True):
         iat: when it was settled, in seconds.
         holder: `commit_holder` of the claim and the viewer key.
         run_numbers: of the units, within the run.
-        payment: `none` when it was free, `at_pickup` when it is paid on fetching.
+        payment: `none` when it was free, `at_pickup` when it is paid on fetching, `card` or `wallet` when it is paid.
+        position, previous: its entry's place in the drop's audit trail, and the hash before it (`shared.audit.trail`).
     """
 
     iss: str
@@ -44,6 +45,8 @@ class Receipt(Wire, frozen=True, kw_only=True):
     creator: str
     clip: str
     offer: str
+    position: int = 0
+    previous: str = ""
 
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -54,8 +57,25 @@ def commit_holder(claim_id: str, viewer: str) -> str:
     return encode_base64url(digest_fields("cliptill receipt holder 1", (claim_id, viewer)))
 
 
-def write_receipt(claim: Claim, issuer: str, first_number: int, settled_at_ms: int) -> Receipt:
-    """Return the receipt of a settled claim."""
+def write_receipt(  # noqa: PLR0913 - all that a receipt states
+    claim: Claim,
+    issuer: str,
+    first_number: int,
+    settled_at_ms: int,
+    paid: Literal["card", "wallet"] | None = None,
+    *,
+    place: tuple[int, str] = (0, ""),
+) -> Receipt:
+    """Return the receipt of a settled claim.
+
+    Args:
+        claim: what is settled.
+        issuer: the origin's public address.
+        first_number: the first of its run numbers.
+        settled_at_ms: the instant of the decision.
+        paid: how, when it is paid already.
+        place: position in the audit trail, and the hash before it.
+    """
     return Receipt(
         iss=issuer,
         jti=claim.jti,
@@ -67,10 +87,12 @@ def write_receipt(claim: Claim, issuer: str, first_number: int, settled_at_ms: i
         lines=claim.lines,
         currency=claim.currency,
         total_minor=claim.total_minor,
-        payment="at_pickup" if claim.total_minor else "none",
+        payment=paid or ("at_pickup" if claim.total_minor else "none"),
         creator=claim.creator,
         clip=claim.clip,
         offer=claim.offer,
+        position=place[0],
+        previous=place[1],
     )
 
 

@@ -2,11 +2,16 @@
 
 Rules, in the order in which they are applied to a batch of one drop:
 
-1. A claim id that was decided before keeps its decision. With another content it is a conflict, and nothing changes.
-2. The run must be the drop's present run, the SKU its SKU, the quantity within what one claim may have.
-3. A viewer key never settles more than the cap, over all claims, those of this batch included.
-4. Units are taken while they last, in the order of the batch: `free + held + settled = total`, always.
-5. Run numbers go up by one from 1, in that same order, without a gap.
+1. Holds whose instant has come lapse first, whoever looks: their units are free for this very batch.
+2. A claim id that was decided before keeps its decision. With another content it is a conflict, and nothing changes.
+3. A live hold of the claim is kept as it is, or settled when its payment is there: nothing is asked again.
+4. The run must be the drop's present run, the SKU its SKU, the quantity within what one claim may have.
+5. A viewer key never has more than the cap, settled and held together, those of this batch included.
+6. Units are taken while they last, in the order of the batch: `free + held + settled = total`, always.
+7. A viewer's own holds never lock them out: where cap or stock would refuse, older holds of theirs are given back, as
+   many as it takes, and none when it would not help.
+8. Run numbers go up by one from 1, as units are settled, without a gap.
+9. Money that comes after its hold is gone gets units by rules 4 to 8, or is refused, as the drop declares.
 
 A claim that was given within the window may settle until it expires, so the window is not looked at here; expiry is
 `shared.claims.tokens.verify_claim`'s business.
@@ -15,10 +20,15 @@ A claim that was given within the window may settle until it expires, so the win
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from msgspec.structs import replace
+
+from shared.claims.states import State, state_at
 from shared.problems import Code
 from shared.structs import Wire
 
-Source = Literal["request", "event"]
+Source = Literal["request", "event", "payment"]
+Way = Literal["settle", "hold", "paid"]
+LatePayment = Literal["honour", "refund"]
 
 
 class DropStock(Wire, frozen=True, kw_only=True):
@@ -27,6 +37,8 @@ class DropStock(Wire, frozen=True, kw_only=True):
     Attributes:
         next_number: the run number that the next unit gets.
         version: counts up with every change of stock.
+        late_payment: what money gets that comes after its hold is gone: units that are left, or itself back.
+        hold_s: how long a new hold lasts.
     """
 
     drop: str
@@ -40,6 +52,25 @@ class DropStock(Wire, frozen=True, kw_only=True):
     version: int
     per_viewer_cap: int
     max_quantity: int
+    late_payment: LatePayment = "honour"
+    hold_s: int = 300
+
+
+class Hold(Wire, frozen=True, kw_only=True):
+    """Units set aside for a claim, until an instant.
+
+    Attributes:
+        state: held, lapsed, released, settled or refused, as stored.
+        until_ms: when it lapses (exclusive).
+    """
+
+    claim_id: str
+    run: str
+    viewer: str
+    fingerprint: str
+    quantity: int
+    state: State
+    until_ms: int
 
 
 class Presented(Wire, frozen=True, kw_only=True):
@@ -48,6 +79,7 @@ class Presented(Wire, frozen=True, kw_only=True):
     Attributes:
         units: (SKU, quantity), summed per SKU.
         fingerprint: `shared.claims.tokens.fingerprint_claim` of it.
+        way: settle at once, hold until it is paid, or settle because it is paid.
     """
 
     claim_id: str
@@ -57,6 +89,7 @@ class Presented(Wire, frozen=True, kw_only=True):
     fingerprint: str
     units: tuple[tuple[str, int], ...]
     source: Source = "request"
+    way: Way = "settle"
 
 
 class Settled(Wire, frozen=True, kw_only=True):
@@ -78,6 +111,14 @@ class Refused(Wire, frozen=True, kw_only=True):
     version: int
 
 
+class Held(Wire, frozen=True, kw_only=True):
+    """Units wait for the payment until `hold.until_ms`; not `fresh` when they did so before."""
+
+    claim: Presented
+    hold: Hold
+    fresh: bool
+
+
 class Repeated(Wire, frozen=True, kw_only=True):
     """Decided before: the stored answer counts."""
 
@@ -90,52 +131,183 @@ class Conflicting(Wire, frozen=True, kw_only=True):
     claim: Presented
 
 
-Decision = Settled | Refused | Repeated | Conflicting
+Decision = Settled | Refused | Held | Repeated | Conflicting
 
 
 class Outcome(Wire, frozen=True, kw_only=True):
-    """What a batch comes to: one decision for each claim, in order, and the drop's new row."""
+    """What a batch comes to: one decision for each claim, in order, the drop's new row, and the holds that changed."""
 
     decisions: tuple[Decision, ...]
     drop: DropStock
+    holds: tuple[Hold, ...] = ()
 
 
-def settle_batch(
+def settle_batch(  # noqa: PLR0913 - what is known, and when
     drop: DropStock,
     decided: Mapping[str, str],
     taken: Mapping[str, int],
     claims: Sequence[Presented],
+    *,
+    holds: Sequence[Hold] = (),
+    now_ms: int = 0,
 ) -> Outcome:
     """Decide a batch of claims on one drop.
 
     Args:
         drop: its row, locked.
         decided: fingerprints of those of the claim ids that were decided before.
-        taken: units that each viewer of the batch has settled (or holds) in this run before.
+        taken: units that each viewer of the batch has settled in this run before.
         claims: in the order in which they came; one id may come several times.
+        holds: of the drop: those of these claims, the live ones of these viewers, and those that should have lapsed.
+        now_ms: the instant of the decision.
     """
     fingerprints = dict(decided)
-    units_of = dict(taken)
-    free, number, version = drop.free, drop.next_number, drop.version
+    desk = _Desk(drop, taken, holds, now_ms)
+    desk.lapse()
     decisions: list[Decision] = []
     for claim in claims:
-        known = fingerprints.get(claim.claim_id)
-        if known is not None:
-            same = known == claim.fingerprint
-            decisions.append(Repeated(claim=claim) if same else Conflicting(claim=claim))
-            continue
-        fingerprints[claim.claim_id] = claim.fingerprint
+        known = fingerprints.get(claim.claim_id) or desk.fingerprint_of(claim)
+        if known is not None and known != claim.fingerprint:
+            decisions.append(Conflicting(claim=claim))
+        elif claim.claim_id in fingerprints:
+            decisions.append(Repeated(claim=claim))
+        else:
+            decision = desk.decide(claim)
+            if not isinstance(decision, Held):
+                fingerprints[claim.claim_id] = claim.fingerprint
+            decisions.append(decision)
+    return Outcome(decisions=tuple(decisions), drop=desk.close(), holds=desk.changed())
+
+
+def release_hold(drop: DropStock, hold: Hold, now_ms: int) -> Outcome:
+    """Give a hold back; what is not live any more changes nothing but to lapse."""
+    desk = _Desk(drop, {}, (hold,), now_ms)
+    desk.lapse()
+    desk.release(hold.claim_id)
+    return Outcome(decisions=(), drop=desk.close(), holds=desk.changed())
+
+
+class _Desk:
+    """One batch on its way over a drop's row. Only `_free_hold` and `_give` move units."""
+
+    def __init__(self, drop: DropStock, taken: Mapping[str, int], holds: Sequence[Hold], now_ms: int) -> None:
+        self._drop = drop
+        self._now_ms = now_ms
+        self._free, self._held, self._settled = drop.free, drop.held, drop.settled
+        self._number, self._version = drop.next_number, drop.version
+        self._taken = dict(taken)
+        self._holds = {hold.claim_id: hold for hold in holds}
+        self._before = dict(self._holds)
+        self._ids_of: dict[str, list[str]] = {}
+        for hold in holds:
+            self._ids_of.setdefault(hold.viewer, []).append(hold.claim_id)
+
+    def lapse(self) -> None:
+        """Free what has lapsed."""
+        for hold in list(self._holds.values()):
+            if hold.state is State.HELD and state_at(hold.state, hold.until_ms, self._now_ms) is State.LAPSED:
+                self._free_hold(hold, State.LAPSED)
+
+    def release(self, claim_id: str) -> None:
+        """Free a hold that is live."""
+        hold = self._holds[claim_id]
+        if hold.state is State.HELD:
+            self._free_hold(hold, State.RELEASED)
+
+    def fingerprint_of(self, claim: Presented) -> str | None:
+        """Return what the claim's id was held for, if it was."""
+        hold = self._holds.get(claim.claim_id)
+        return None if hold is None else hold.fingerprint
+
+    def decide(self, claim: Presented) -> Settled | Refused | Held:
+        """Decide a claim that has no final decision."""
+        hold = self._holds.get(claim.claim_id)
         quantity = sum(units for _, units in claim.units)
-        code = _refusal(drop, claim, quantity, units_of.get(claim.viewer, 0), free)
+        if hold is not None and hold.state is State.HELD:
+            if claim.way == "hold":
+                return Held(claim=claim, hold=hold, fresh=False)
+            self._held -= quantity
+            return self._settle(claim, quantity)
+        if claim.way == "paid" and self._drop.late_payment == "refund":
+            return self._refuse(claim, Code.HOLD_LAPSED)
+        code, gone = self._look(claim, quantity)
         if code is not None:
-            decisions.append(Refused(claim=claim, code=code, remaining=free, version=version))
-            continue
-        free -= quantity
-        version += 1
-        units_of[claim.viewer] = units_of.get(claim.viewer, 0) + quantity
-        decisions.append(Settled(claim=claim, quantity=quantity, first_number=number, remaining=free, version=version))
-        number += quantity
-    return Outcome(decisions=tuple(decisions), drop=_after(drop, free, number, version))
+            return self._refuse(claim, code)
+        for own in gone:
+            self._free_hold(own, State.RELEASED)
+        self._free -= quantity
+        return self._hold(claim, quantity) if claim.way == "hold" else self._settle(claim, quantity)
+
+    def close(self) -> DropStock:
+        """Return the drop's new row."""
+        free, held, settled = self._free, self._held, self._settled
+        if free + held + settled != self._drop.total or min(free, held, settled) < 0:
+            raise AssertionError(f"stock of {self._drop.drop} does not add up")
+        return replace(
+            self._drop, free=free, held=held, settled=settled, next_number=self._number, version=self._version
+        )
+
+    def changed(self) -> tuple[Hold, ...]:
+        """Return the holds that are not as they were."""
+        return tuple(hold for claim_id, hold in self._holds.items() if self._before.get(claim_id) != hold)
+
+    def _look(self, claim: Presented, quantity: int) -> tuple[Code | None, list[Hold]]:
+        """Return why a claim is refused, or None and the own holds that must go for it (rule 7)."""
+        own = sorted(self._live(claim), key=lambda hold: (hold.until_ms, hold.claim_id))
+        has = self._taken.get(claim.viewer, 0) + sum(hold.quantity for hold in own)
+        back = 0
+        code = _refusal(self._drop, claim, quantity, has, self._free)
+        for count, hold in enumerate(own, 1):
+            if code not in (Code.CAP_REACHED, Code.SOLD_OUT):
+                return code, own[: count - 1]
+            back += hold.quantity
+            code = _refusal(self._drop, claim, quantity, has - back, self._free + back)
+        return code, own
+
+    def _live(self, claim: Presented) -> list[Hold]:
+        own = [self._holds[claim_id] for claim_id in self._ids_of.get(claim.viewer, ())]
+        return [hold for hold in own if hold.run == self._drop.run and hold.state is State.HELD]
+
+    def _free_hold(self, hold: Hold, state: State) -> None:
+        self._holds[hold.claim_id] = replace(hold, state=state)
+        self._held -= hold.quantity
+        self._free += hold.quantity
+        self._version += 1
+
+    def _hold(self, claim: Presented, quantity: int) -> Held:
+        hold = Hold(
+            claim_id=claim.claim_id,
+            run=claim.run,
+            viewer=claim.viewer,
+            fingerprint=claim.fingerprint,
+            quantity=quantity,
+            state=State.HELD,
+            until_ms=self._now_ms + self._drop.hold_s * 1000,
+        )
+        if claim.claim_id not in self._holds:
+            self._ids_of.setdefault(claim.viewer, []).append(claim.claim_id)
+        self._holds[claim.claim_id] = hold
+        self._held += quantity
+        self._version += 1
+        return Held(claim=claim, hold=hold, fresh=True)
+
+    def _settle(self, claim: Presented, quantity: int) -> Settled:
+        self._settled += quantity
+        self._version += 1
+        self._taken[claim.viewer] = self._taken.get(claim.viewer, 0) + quantity
+        self._mark(claim, State.SETTLED)
+        first = self._number
+        self._number += quantity
+        return Settled(claim=claim, quantity=quantity, first_number=first, remaining=self._free, version=self._version)
+
+    def _refuse(self, claim: Presented, code: Code) -> Refused:
+        self._mark(claim, State.REFUSED)
+        return Refused(claim=claim, code=code, remaining=self._free, version=self._version)
+
+    def _mark(self, claim: Presented, state: State) -> None:
+        hold = self._holds.get(claim.claim_id)
+        if hold is not None:
+            self._holds[claim.claim_id] = replace(hold, state=state)
 
 
 def _refusal(drop: DropStock, claim: Presented, quantity: int, taken: int, free: int) -> Code | None:
@@ -150,22 +322,3 @@ def _refusal(drop: DropStock, claim: Presented, quantity: int, taken: int, free:
     if quantity > free:
         return Code.SOLD_OUT
     return None
-
-
-def _after(drop: DropStock, free: int, number: int, version: int) -> DropStock:
-    settled = drop.settled + (drop.free - free)
-    if free + drop.held + settled != drop.total or free < 0:
-        raise AssertionError(f"stock of {drop.drop} does not add up")
-    return DropStock(
-        drop=drop.drop,
-        run=drop.run,
-        sku=drop.sku,
-        total=drop.total,
-        free=free,
-        held=drop.held,
-        settled=settled,
-        next_number=number,
-        version=version,
-        per_viewer_cap=drop.per_viewer_cap,
-        max_quantity=drop.max_quantity,
-    )

@@ -34,6 +34,8 @@ DROP: Final[dict[str, Any]] = {
     "max_quantity": 2,
     "per_viewer_cap": 2,
     "when_origin_away": "take",
+    "hold_s": 300,
+    "late_payment": "honour",
 }
 OFFER: Final[dict[str, Any]] = {
     "offer": "mug",

@@ -8,7 +8,7 @@ import pytest
 
 from origin.database import Database
 from origin.settlement import writer as writer_module
-from origin.settlement.answers import Decision
+from origin.settlement.answers import Decision, HeldClaim
 from origin.settlement.settling import Conflict, Settler
 from origin.settlement.writer import OverloadedError, Writer
 from shared.claims.tokens import Claim
@@ -41,7 +41,7 @@ def run(world: World, *works: Callable[[Database, Writer], Awaitable[None]]) -> 
     asyncio.run(together())
 
 
-def settled(decision: Decision | Conflict) -> bool:
+def settled(decision: Decision | HeldClaim | Conflict) -> bool:
     return isinstance(decision, Decision) and decision.code is None
 
 
@@ -250,7 +250,7 @@ def test_one_id_for_two_drops_at_once_is_decided_once(world: World) -> None:
     world.add_drop("drop-2")
     one = Tap()
     other = Tap(one.viewer, jti=one.claim.jti, drop="drop-2")
-    told: list[Decision | Conflict] = []
+    told: list[Decision | HeldClaim | Conflict] = []
 
     async def present(_: Database, writer: Writer) -> None:
         both = await asyncio.gather(writer.settle(one.claim), writer.settle(other.claim))

@@ -137,9 +137,13 @@ class OriginProcess:
             assert time.monotonic() < deadline
             time.sleep(0.1)
 
-    def read(self, tap: Tap) -> httpx.Response:
-        path = f"/v1/settlements/{tap.claim.jti}"
+    def read(self, tap: Tap, part: str = "") -> httpx.Response:
+        path = f"/v1/settlements/{tap.claim.jti}{part}"
         return self.client.get(path, headers=tap.headers("GET", PUBLIC_URL + path))
+
+    def post(self, tap: Tap, part: str) -> httpx.Response:
+        path = f"/v1/settlements/{tap.claim.jti}{part}"
+        return self.client.post(path, headers=tap.headers("POST", PUBLIC_URL + path))
 
     def stop(self) -> int:
         """Tell it to stop, as a service manager does, and return its exit code."""
@@ -232,6 +236,20 @@ class World:
             """,
             drop, run, total, total, most, cap,
         )  # fmt: skip
+
+    def add_paid_offer(self, payment: str = "card", *, offer: str = "offer-1", drop: str = "drop-1") -> None:
+        """Have an offer paid before it settles; taps are of `offer-1`."""
+        self.execute(
+            """
+            INSERT INTO offers (offer, drop, kind, names, descriptions, prices, payment, created_ms, updated_ms)
+            VALUES (%s, %s, 'product', '{}', '{}', '[]', %s, 0, 0)
+            """,
+            offer, drop, payment,
+        )  # fmt: skip
+
+    def expire_holds(self, drop: str = "drop-1") -> None:
+        """Let time pass for what is held; nobody writes it down."""
+        self.execute("UPDATE holds SET until_ms = 1 WHERE drop = %s AND state = 'held'", drop)
 
     def stock(self, drop: str = "drop-1") -> tuple[int, int, int]:
         """Return free, held and settled units."""
