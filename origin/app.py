@@ -41,7 +41,7 @@ class Parts:
         self.config = config
         self.database = Database(conninfo)
         self.provider = Provider(config.provider)
-        self.settler = Settler(config.public_url, config.signing_keys.newest.kid)
+        self.settler = Settler(config.public_url, config.signing_keys)
         self.writer = Writer(self.database, self.settler, read_clock_ms)
         self.watcher = Watcher(self.database)
         self.trust = Trust(keys=config.claim_keys, issuer=config.issuer, audience=config.public_url)

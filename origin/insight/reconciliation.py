@@ -62,7 +62,7 @@ class Reconciler:
         self._database = database
         self._publisher = publisher
         self._trust = Trust(keys=config.claim_keys, issuer=config.issuer, audience=config.public_url)
-        self._settler = Settler(config.public_url, config.signing_keys.newest.kid)
+        self._settler = Settler(config.public_url, config.signing_keys)
         intake = Intake(database, self._settler, self._trust)
         self._queue = QueueReader(database, provider, intake, config.intake_interval_ms)
         self._retention_days = retention_days

@@ -60,6 +60,7 @@ class Settlement(Wire, frozen=True, kw_only=True):
         run_numbers: of the viewer's units within the run.
         payment: `none` when it was free, `at_pickup` when it is paid on fetching.
         receipt: EdDSA JWS of type `receipt+jwt`; keys are at `/.well-known/jwks.json`.
+        position: of its entry in the drop's audit trail; `GET /v1/settlements/{claim_id}/inclusion` proves it.
         stock: of the drop right after this settlement.
     """
 
@@ -74,6 +75,7 @@ class Settlement(Wire, frozen=True, kw_only=True):
     currency: str
     payment: Payment
     receipt: str
+    position: int
     stock: StockAsOf
 
 
@@ -160,6 +162,7 @@ def _tell_settlement(decision: Decision, receipt: str) -> Settlement:
         currency=said.currency,
         payment=said.payment,
         receipt=receipt,
+        position=said.position,
         stock=stock,
     )
 

@@ -37,16 +37,15 @@ class SigningKey:
             raise ConfigurationError("a signing key must be a private Ed25519 key")
         self._private = private
         self.kid = key.kid or key.thumbprint()
-        header = f'{{"alg":"{ALGORITHM}","kid":"{self.kid}","typ":"{TYPE}"}}'
-        self._header = encode_base64url(header.encode())
         described = key.as_dict(private=False)
         self.public = {
             "kty": "OKP", "crv": _CURVE, "x": described["x"], "kid": self.kid, "use": "sig", "alg": ALGORITHM
         }  # fmt: skip
 
-    def sign(self, payload: bytes) -> str:
-        """Return `payload` as a compact JWS (RFC 7515, section 7.1)."""
-        signed = self._header + "." + encode_base64url(payload)
+    def sign(self, payload: bytes, kind: str = TYPE) -> str:
+        """Return `payload` as a compact JWS (RFC 7515, section 7.1) of a type."""
+        header = f'{{"alg":"{ALGORITHM}","kid":"{self.kid}","typ":"{kind}"}}'
+        signed = encode_base64url(header.encode()) + "." + encode_base64url(payload)
         return signed + "." + encode_base64url(self._private.sign(signed.encode()))
 
 

@@ -18,6 +18,8 @@ from psycopg.rows import class_row
 from origin.database import Connection
 from origin.settlement.answers import Decision
 from origin.settlement.holds_store import PaidBy, StoredHold, read_concerned
+from origin.trail.trail_store import ASK_TAILS, read_tails
+from shared.audit.trail import Tail
 from shared.claims.settlement import DropStock
 from shared.claims.tokens import Claim
 from shared.problems import Code
@@ -58,6 +60,7 @@ class Known(NamedTuple):
         drops: rows by id; those that do not exist are not there.
         decided: earlier decisions by claim id.
         taken: settled units by (drop, run, viewer).
+        tails: where the drops' audit trails end; those without entries are not there.
         holds: by claim id: those of the claims, live ones of their viewers, and overdue ones of the drops.
         paid_by: how the offers of the claims are paid, of those that are paid before they settle.
     """
@@ -65,6 +68,7 @@ class Known(NamedTuple):
     drops: Mapping[str, DropStock]
     decided: Mapping[str, Decision]
     taken: Mapping[tuple[str, str, str], int]
+    tails: Mapping[str, Tail]
     holds: Mapping[str, StoredHold]
     paid_by: Mapping[str, PaidBy]
 
@@ -88,12 +92,14 @@ async def lock_and_read(connection: Connection, drops: Sequence[str], claims: Se
         locked = await connection.cursor(row_factory=class_row(DropStock)).execute(_LOCK, (names,))
         decided = await connection.cursor(row_factory=class_row(Decision)).execute(_DECIDED, (ids,))
         taken = await connection.execute(_TAKEN, (names, viewers))
+        tails = await connection.execute(ASK_TAILS, (names,))
         paid_by = await connection.execute(_PAID_OFFERS, (offers,))
         holds = await read_concerned(connection, names, ids, viewers, now_ms)
         return Known(
             drops={row.drop: row for row in await locked.fetchall()},
             decided={row.claim_id: _typed(row) for row in await decided.fetchall()},
             taken={(drop, run, viewer): units for drop, run, viewer, units in await taken.fetchall()},
+            tails=read_tails(await tails.fetchall()),
             holds={row.claim_id: row for row in holds},
             paid_by=dict(await paid_by.fetchall()),
         )
@@ -122,6 +128,11 @@ async def read_decisions(connection: Connection, claim_ids: Sequence[str]) -> di
     return {row.claim_id: _typed(row) for row in await cursor.fetchall()}
 
 
+def keep_text(text: str) -> str:
+    """Return the one free text of a claim without what a text column cannot hold."""
+    return text.replace("\x00", "")
+
+
 def _typed(row: Decision) -> Decision:
     """Give the code of a row its type: the driver hands texts."""
     return row if row.code is None else msgspec.structs.replace(row, code=Code(row.code))
@@ -144,7 +155,7 @@ def _row(new: NewDecision) -> tuple[object, ...]:
         claim.creator,
         claim.clip,
         claim.offer,
-        claim.arm.replace("\x00", ""),  # the one free text of a claim, and a text column cannot hold it
+        keep_text(claim.arm),
         _encode_lines(claim),
         decision.receipt,
         decision.kid,

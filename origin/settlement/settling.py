@@ -13,7 +13,19 @@ import msgspec
 from origin.database import Connection
 from origin.settlement.answers import Decision, HeldClaim
 from origin.settlement.holds_store import NewHold, PaidBy, StoredHold, add_holds, describe_hold, move_holds
-from origin.settlement.settlements_store import Known, NewDecision, lock_and_read, write_decisions, write_drop
+from origin.settlement.receipts import SigningKeys
+from origin.settlement.settlements_store import (
+    Known,
+    NewDecision,
+    keep_text,
+    lock_and_read,
+    write_decisions,
+    write_drop,
+)
+from origin.trail.appending import Trail, collect
+from origin.trail.facts import list_facts
+from origin.trail.trail_store import write_trail
+from shared.audit.trail import Tail
 from shared.claims.receipts import encode_receipt, write_receipt
 from shared.claims.settlement import (
     Conflicting,
@@ -46,12 +58,13 @@ class Settler:
 
     Args:
         issuer: the origin's public address, which receipts state.
-        kid: name of the newest signing key, which receipts will be signed with.
+        keys: receipts will be signed with the newest, and heads of the audit trail are.
     """
 
-    def __init__(self, issuer: str, kid: str) -> None:
+    def __init__(self, issuer: str, keys: SigningKeys) -> None:
         self.issuer = issuer
-        self.kid = kid
+        self.keys = keys
+        self.kid = keys.newest.kid
 
     async def settle_in(
         self, connection: Connection, claims: Sequence[Claim], source: Source, now_ms: int
@@ -114,6 +127,7 @@ class _Batch:
         self._decisions: dict[str, Decision] = dict(known.decided)
         self.news: list[NewDecision] = []
         self.changed: list[DropStock] = []
+        self.trails: dict[str, Trail] = {}
         self.moved: dict[str, Hold] = {}
         self._held: dict[str, NewHold] = {}
 
@@ -133,6 +147,7 @@ class _Batch:
             await write_drop(connection, stock, self._now_ms)
         if self.news:
             await write_decisions(connection, self.news)
+        await write_trail(connection, *collect(self.trails.values()))
         new = [msgspec.structs.replace(held, hold=self.moved[claim_id]) for claim_id, held in self._held.items()]
         await add_holds(connection, new, self._now_ms)
         await move_holds(
@@ -184,7 +199,8 @@ class _Batch:
         receipt = None
         if isinstance(verdict, Settled):
             paid = self._paid_by(claim) if verdict.claim.way == "paid" else None
-            said = write_receipt(claim, self._settler.issuer, verdict.first_number, self._now_ms, paid)
+            place = self._trail_of(claim.drop).place
+            said = write_receipt(claim, self._settler.issuer, verdict.first_number, self._now_ms, paid, place=place)
             receipt = encode_receipt(said)
         decision = Decision(
             claim_id=claim.jti,
@@ -202,6 +218,29 @@ class _Batch:
         self._decisions[claim.jti] = decision
         given = (verdict.quantity, verdict.first_number) if isinstance(verdict, Settled) else (0, None)
         self.news.append(NewDecision(claim, decision, *given))
+        if receipt is not None:
+            self._append(claim, decision, receipt)
+
+    def _trail_of(self, drop: str) -> Trail:
+        trail = self.trails.get(drop)
+        if trail is None:
+            tail = self._known.tails.get(drop, Tail())
+            trail = self.trails[drop] = Trail(drop, tail, self._settler.issuer, self._settler.keys)
+        return trail
+
+    def _append(self, claim: Claim, decision: Decision, receipt: bytes) -> None:
+        """Append a settlement to its drop's audit trail."""
+        facts = list_facts(
+            viewer=claim.cnf.jkt,
+            fingerprint=decision.fingerprint,
+            arm=keep_text(claim.arm),
+            kid=decision.kid,
+            source=decision.source,
+            stock_total=decision.stock_total,
+            stock_remaining=decision.stock_remaining,
+            stock_version=decision.stock_version,
+        )
+        self._trail_of(claim.drop).append("settled", claim.jti, claim.quantity, receipt, facts, self._now_ms)
 
 
 def present_claim(claim: Claim, source: Source, way: Way = "settle") -> Presented:

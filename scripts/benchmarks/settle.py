@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 from origin.database import Database
 from origin.embedded import start_embedded
 from origin.migrate import list_migrations, migrate
+from origin.settlement.receipts import make_signing_key_set, parse_signing_keys
 from origin.settlement.settling import Settler
 from origin.settlement.writer import Writer
 from scripts.benchmarks.figures import ratio, run_in_turn, say, summarise
@@ -58,6 +59,7 @@ class _Bench:
         self.conninfo = conninfo
         self.database = database
         self.made = 0
+        self.keys = parse_signing_keys(make_signing_key_set())
 
     def claims(self, count: int, drop: str) -> list[Claim]:
         """Make claims of as many viewers."""
@@ -66,7 +68,7 @@ class _Bench:
 
     async def batched(self) -> float:
         claims = iter(self.claims(BATCHED, "batched"))
-        writer = Writer(self.database, Settler("https://till.example.com", "k1"), lambda: _ISSUED_S * 1000)
+        writer = Writer(self.database, Settler("https://till.example.com", self.keys), lambda: _ISSUED_S * 1000)
 
         async def settle_some() -> None:
             for claim in claims:

@@ -23,6 +23,7 @@ from origin.database import Database
 from origin.insight.intake import Intake, QueueReader
 from origin.provider import Provider, ProviderConfig
 from origin.settlement.presenting import Trust
+from origin.settlement.receipts import make_signing_key_set, parse_signing_keys
 from origin.settlement.settling import Settler
 from scripts.emulator import provider as emulated
 from scripts.emulator import wire
@@ -35,6 +36,7 @@ from tests.samples import ISSUER, NEW_KEY, ORIGIN_URL, VIEWER, make_claim
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 ACCOUNT, TOKEN, NAMESPACE, QUEUE = "account", "token-of-tests", "manifests", "events"
 PATIENCE_S: Final = 20.0
+SIGNING_KEYS: Final = parse_signing_keys(make_signing_key_set())
 
 T = TypeVar("T")
 
@@ -93,7 +95,7 @@ class EdgeSide:
         self.app = emulated.Provider(described, self._store, lambda: self.clock_ms).app()
         self.database = Database(conninfo)
         self.provider = Provider(provider_config("http://127.0.0.1"), transport=httpx.ASGITransport(app=self.app))
-        self.settler = Settler(ORIGIN_URL, "key-1")
+        self.settler = Settler(ORIGIN_URL, SIGNING_KEYS)
         self.intake = Intake(self.database, self.settler, Trust(keys=keys, issuer=ISSUER, audience=ORIGIN_URL))
         self.reader = QueueReader(self.database, self.provider, self.intake, 5)
         self.publisher = Publisher(self.database, self.provider)

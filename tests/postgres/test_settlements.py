@@ -31,6 +31,7 @@ def test_settled_claim_has_its_number_receipt_and_stock(world: World, origin: Or
         "total_minor": 990,
         "currency": "EUR",
         "payment": "at_pickup",
+        "position": 1,
         "stock": {"drop": "drop-1", "state": "available", "remaining": 99, "version": 2, "as_of_ms": stored_ms},
     }
     assert receipt.count(".") == 2

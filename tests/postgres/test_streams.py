@@ -9,9 +9,10 @@ from contextlib import contextmanager
 import httpx
 import psycopg
 
+from origin.settlement.receipts import parse_signing_keys
 from origin.settlement.settling import Settler
 from tests.postgres.servers import Server
-from tests.postgres.world import PUBLIC_URL, OriginProcess, Tap, World
+from tests.postgres.world import PUBLIC_URL, SIGNING_KEYS, OriginProcess, Tap, World
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def test_claim_that_its_event_settles_is_told(world: World, origin: OriginProces
 
     async def settle_by_event() -> None:
         async with await psycopg.AsyncConnection.connect(world.conninfo) as connection:
-            settler = Settler(PUBLIC_URL, kid_of(origin))
+            settler = Settler(PUBLIC_URL, parse_signing_keys(SIGNING_KEYS))
             await settler.settle_in(connection, [tap.claim], "event", time.time_ns() // 1_000_000)
 
     with waiting(origin, tap) as lines:
@@ -101,7 +102,3 @@ def test_process_that_stops_ends_its_streams(world: World) -> None:
         assert [line for line in lines if line.startswith("data")] == []
         assert ended.result() == 0
         assert time.monotonic() - began_s < 5
-
-
-def kid_of(origin: OriginProcess) -> str:
-    return str(origin.client.get("/.well-known/jwks.json").json()["keys"][0]["kid"])

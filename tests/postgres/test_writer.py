@@ -9,17 +9,18 @@ import pytest
 from origin.database import Database
 from origin.settlement import writer as writer_module
 from origin.settlement.answers import Decision, HeldClaim
+from origin.settlement.receipts import parse_signing_keys
 from origin.settlement.settling import Conflict, Settler
 from origin.settlement.writer import OverloadedError, Writer
 from shared.claims.tokens import Claim
 from shared.errors import ServiceAwayError
 from shared.problems import Code
 from tests.postgres.servers import Server
-from tests.postgres.world import PUBLIC_URL, Tap, World, until
+from tests.postgres.world import PUBLIC_URL, SIGNING_KEYS, Tap, World, until
 from tests.samples import make_claim
 
 NOW_MS = 1_800_000_000_000
-SETTLER = Settler(PUBLIC_URL, "kid")
+SETTLER = Settler(PUBLIC_URL, parse_signing_keys(SIGNING_KEYS))
 
 
 def run(world: World, *works: Callable[[Database, Writer], Awaitable[None]]) -> None:

@@ -27,7 +27,7 @@ SETTLED = Decision(
     drop="drop-1",
     fingerprint="f",
     code=None,
-    receipt=encode_receipt(write_receipt(make_claim(), ORIGIN_URL, 7, NOW_MS)),
+    receipt=encode_receipt(write_receipt(make_claim(), ORIGIN_URL, 7, NOW_MS, place=(1, "A" * 43))),
     kid="r-1",
     source="request",
     decided_at_ms=NOW_MS,
@@ -52,10 +52,11 @@ GOLDEN = {
             "oidTN0UUk2REprUG8xbEtEUVhxTWhNY2RFdGdtRlREaTRISU9PZTFaUzQ1byIsImRyb3AiOiJkcm9wLTEiLCJydW"
             "4iOiJydW4tMSIsInJ1bl9udW1iZXJzIjpbN10sImxpbmVzIjpbeyJza3UiOiJza3UtMSIsInF1YW50aXR5IjoxLC"
             "J1bml0X21pbm9yIjo5OTB9XSwiY3VycmVuY3kiOiJFVVIiLCJ0b3RhbF9taW5vciI6OTkwLCJwYXltZW50IjoiYX"
-            "RfcGlja3VwIiwiY3JlYXRvciI6ImNyZWF0b3ItMSIsImNsaXAiOiJjbGlwLTEiLCJvZmZlciI6Im9mZmVyLTEifQ"
-            '.INXMLw6hjwvkp3oXCXgOz_tFZ2A4IwdTBaovJItS-OiQSKDZCa2HgzyIGd6irtkN3CUI22vJA4rDTGq612f_Ag"'
-            ',"stock":{"drop":"drop-1","state":"available","remaining":93,"version":8,"as_of_ms":1800'
-            "000000000}}"
+            "RfcGlja3VwIiwiY3JlYXRvciI6ImNyZWF0b3ItMSIsImNsaXAiOiJjbGlwLTEiLCJvZmZlciI6Im9mZmVyLTEiLC"
+            "Jwb3NpdGlvbiI6MSwicHJldmlvdXMiOiJBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU"
+            "FBIn0.G1ymY-lXuqkoP7woKqLEIa38f7g6miXyS-WNaRD2_679yuYc7grSt7mUVIGciYZt1V5QYT9XhCygteAz-8"
+            '5PDQ","position":1,"stock":{"drop":"drop-1","state":"available","remaining":93,"version"'
+            ':8,"as_of_ms":1800000000000}}'
         ),
     ),
     "refused": (

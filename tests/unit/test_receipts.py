@@ -24,6 +24,8 @@ def test_a_receipt_states_what_was_settled() -> None:
         "creator": "creator-1",
         "clip": "clip-1",
         "offer": "offer-1",
+        "position": 0,
+        "previous": "",
     }
 
 

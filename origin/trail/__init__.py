@@ -1,0 +1,1 @@
+"""The audit trail at the origin: appended with each decision, signed, proved, audited."""

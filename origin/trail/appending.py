@@ -1,0 +1,108 @@
+"""Appending to the trails of drops, in the transaction of the decisions (`shared.audit.trail` says what is appended).
+
+Rules:
+
+1. The caller holds the drop's lock, so a trail has one end, and what is appended follows it.
+2. An entry is made when its decision is: the receipt states its own place, and is covered by the entry after it.
+3. At every multiple of `HEAD_EVERY` a head is signed, in that same transaction.
+"""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from origin.settlement.receipts import SigningKeys
+from shared.audit.trail import (
+    HEAD_EVERY,
+    HEAD_TYPE,
+    Entry,
+    Facts,
+    Head,
+    Kind,
+    Tail,
+    digest_content,
+    digest_entry,
+    digest_facts,
+    encode_head,
+    extend_chain,
+    show_hash,
+)
+
+
+class NewEntry(NamedTuple):
+    """An entry to be stored."""
+
+    entry: Entry
+    hash: bytes
+
+
+class NewHead(NamedTuple):
+    """A head to be stored."""
+
+    drop: str
+    position: int
+    head: str
+    made_ms: int
+
+
+class Trail:
+    """The trail of one drop within one transaction: where it ended, and what is appended."""
+
+    def __init__(self, drop: str, tail: Tail, issuer: str, keys: SigningKeys) -> None:
+        self._drop = drop
+        self.tail = tail
+        self._issuer = issuer
+        self._keys = keys
+        self.entries: list[NewEntry] = []
+        self.heads: list[NewHead] = []
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """The position that the next entry will have, and the hash before it."""
+        return self.tail.position + 1, show_hash(self.tail.hash)
+
+    def append(self, kind: Kind, claim_id: str, units: int, content: bytes, facts: Facts, at_ms: int) -> None:  # noqa: PLR0913, PLR0917 - what an entry has
+        """Append one entry.
+
+        Args:
+            kind: what the decision does with units.
+            claim_id: of the claim that it is about.
+            units: taken (positive) or given back (negative).
+            content: the document about it, as stored.
+            facts: what is stored beside it.
+            at_ms: the instant of the decision.
+        """
+        tail = self.tail
+        entry = Entry(
+            drop=self._drop,
+            position=tail.position + 1,
+            kind=kind,
+            claim_id=claim_id,
+            units=units,
+            settled=tail.settled + units,
+            at_ms=at_ms,
+            content=digest_content(content),
+            facts=digest_facts(facts),
+        )
+        self.tail = Tail(entry.position, extend_chain(tail.hash, digest_entry(entry)), entry.settled)
+        self.entries.append(NewEntry(entry, self.tail.hash))
+        if entry.position % HEAD_EVERY == 0:
+            self.heads.append(sign_head(self._drop, self.tail, self._issuer, self._keys, at_ms))
+
+
+def sign_head(drop: str, tail: Tail, issuer: str, keys: SigningKeys, now_ms: int) -> NewHead:
+    """Return a signed head of a trail that ends so."""
+    head = Head(
+        iss=issuer,
+        drop=drop,
+        position=tail.position,
+        hash=show_hash(tail.hash),
+        settled=tail.settled,
+        at_ms=now_ms,
+    )
+    return NewHead(drop, tail.position, keys.newest.sign(encode_head(head), HEAD_TYPE), now_ms)
+
+
+def collect(trails: Collection[Trail]) -> tuple[list[NewEntry], list[NewHead]]:
+    """Return all that was appended to several trails."""
+    entries = [entry for trail in trails for entry in trail.entries]
+    return entries, [head for trail in trails for head in trail.heads]

@@ -1,0 +1,177 @@
+"""SQL of the audit trail.
+
+Whoever appends holds the lock of the drop's row; readers need none, because entries never change.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from origin.database import Connection
+from origin.trail.appending import NewEntry, NewHead
+from shared.audit.trail import Entry, Tail
+
+CHUNK: Final = 2_000
+ENTRY_WIDTH: Final = 10  # columns of an entry
+ASK_TAILS: Final = """
+    SELECT asked.drop, last.position, last.hash, last.settled
+    FROM unnest(%s::text[]) AS asked (drop) CROSS JOIN LATERAL (
+      SELECT position, hash, settled FROM trail_entries
+      WHERE trail_entries.drop = asked.drop COLLATE "C" ORDER BY position DESC LIMIT 1
+    ) AS last
+"""
+_ADD: Final = """
+    COPY trail_entries (drop, position, kind, claim_id, units, settled, at_ms, content, facts, hash) FROM STDIN
+"""
+_ADD_HEAD: Final = "INSERT INTO trail_heads VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING"
+_HEAD_AFTER: Final = """
+    SELECT position, head FROM trail_heads WHERE drop = %s AND position >= %s ORDER BY position LIMIT 1
+"""
+_ENTRY_COLUMNS: Final = """
+    drop, position, kind, claim_id, units, settled, at_ms, encode(content, 'hex') AS content,
+    encode(facts, 'hex') AS facts, hash
+"""
+_SLICE: Final = f"""
+    SELECT {_ENTRY_COLUMNS} FROM trail_entries WHERE drop = %s AND position BETWEEN %s AND %s ORDER BY position
+"""  # noqa: S608 - our own column list
+_UNSIGNED: Final = """
+    SELECT drops.drop, last.position, last.hash, last.settled
+    FROM drops CROSS JOIN LATERAL (
+      SELECT position, hash, settled FROM trail_entries
+      WHERE trail_entries.drop = drops.drop ORDER BY position DESC LIMIT 1
+    ) AS last
+    WHERE NOT EXISTS (SELECT FROM trail_heads AS made WHERE made.drop = drops.drop AND made.position = last.position)
+    ORDER BY drops.drop
+"""
+_HEADS: Final = "SELECT position, head FROM trail_heads WHERE drop = %s ORDER BY position"
+# What is left of either side alone is what was removed or inserted.
+_PAIRS: Final = f"""
+    SELECT entry.*, made.claim_id AS made_claim_id, made.receipt, made.viewer, made.run, made.fingerprint,
+      made.quantity, made.first_number, made.total_minor, made.currency, made.creator, made.clip, made.offer, made.arm,
+      made.lines::text AS lines, made.kid, made.source, made.settled_at_ms, made.stock_total, made.stock_remaining,
+      made.stock_version
+    FROM (SELECT {_ENTRY_COLUMNS} FROM trail_entries WHERE drop = %(drop)s) AS entry
+    FULL JOIN (SELECT * FROM settlements WHERE drop = %(drop)s AND status = 'settled') AS made
+      ON made.claim_id = entry.claim_id AND entry.kind = 'settled'
+    ORDER BY entry.position NULLS LAST, made.claim_id
+"""  # noqa: S608 - our own column list
+_STOCK: Final = "SELECT total, free, held, settled FROM drops WHERE drop = %s"
+
+
+class Stored(NamedTuple):
+    """An entry, and the hash that is stored with it."""
+
+    entry: Entry
+    hash: bytes
+
+
+class Made(NamedTuple):
+    """A settlement as it is stored, as far as its entry covers it."""
+
+    claim_id: str
+    receipt: bytes
+    viewer: str
+    run: str
+    fingerprint: str
+    quantity: int
+    first_number: int
+    total_minor: int
+    currency: str
+    creator: str
+    clip: str
+    offer: str
+    arm: str
+    lines: str
+    kid: str
+    source: str
+    settled_at_ms: int
+    stock_total: int
+    stock_remaining: int
+    stock_version: int
+
+
+class Pair(NamedTuple):
+    """An entry and its settlement; either may be missing."""
+
+    stored: Stored | None
+    made: Made | None
+
+
+def read_tails(rows: Iterable[tuple[Any, ...]]) -> dict[str, Tail]:
+    """Return where trails end, by drop, from the rows of `ASK_TAILS`; those without entries are not there."""
+    return {drop: Tail(position, chained, settled) for drop, position, chained, settled in rows}
+
+
+async def write_trail(connection: Connection, entries: Sequence[NewEntry], heads: Sequence[NewHead]) -> None:
+    """Store what was appended, within the transaction that decided."""
+    if not entries:
+        return
+    async with connection.cursor() as cursor, cursor.copy(_ADD) as copy:
+        for entry, chained in entries:
+            digests = (bytes.fromhex(entry.content), bytes.fromhex(entry.facts), chained)
+            told = (entry.position, entry.kind, entry.claim_id, entry.units, entry.settled, entry.at_ms)
+            await copy.write_row((entry.drop, *told, *digests))
+    await add_heads(connection, heads)
+
+
+async def add_heads(connection: Connection, heads: Sequence[NewHead]) -> None:
+    """Store heads; one that is there for its position stays."""
+    if heads:
+        await connection.cursor().executemany(_ADD_HEAD, heads)
+
+
+async def read_unsigned_tails(connection: Connection) -> dict[str, Tail]:
+    """Return where trails end whose end no head covers."""
+    found = await connection.execute(_UNSIGNED)
+    return read_tails(await found.fetchall())
+
+
+async def read_head_after(connection: Connection, drop: str, position: int) -> tuple[int, str] | None:
+    """Return the first head that covers a position, with its own position."""
+    row = await (await connection.execute(_HEAD_AFTER, (drop, position))).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
+async def read_slice(connection: Connection, drop: str, first: int, last: int) -> list[Stored]:
+    """Return the entries from `first` to `last`."""
+    found = await connection.execute(_SLICE, (drop, first, last))
+    return [_stored(row) for row in await found.fetchall()]
+
+
+async def stream_pairs(connection: Connection, drop: str) -> AsyncIterator[list[Pair]]:
+    """Give a drop's entries in order, each with its settlement, then settlements without an entry. In a transaction."""
+    async with connection.cursor("trail_pairs") as cursor:
+        await cursor.execute(_PAIRS, {"drop": drop})
+        while chunk := await cursor.fetchmany(CHUNK):
+            yield [_pair(row) for row in chunk]
+
+
+async def read_heads(connection: Connection, drop: str) -> list[tuple[int, str]]:
+    """Return all heads of a drop."""
+    return [(position, head) for position, head in await (await connection.execute(_HEADS, (drop,))).fetchall()]
+
+
+async def read_stock_row(connection: Connection, drop: str) -> tuple[int, int, int, int] | None:
+    """Return total, free, held and settled units of a drop."""
+    row = await (await connection.execute(_STOCK, (drop,))).fetchone()
+    return None if row is None else (row[0], row[1], row[2], row[3])
+
+
+def _stored(row: tuple[Any, ...]) -> Stored:
+    drop, position, kind, claim_id, units, settled, at_ms, content, facts, chained = row
+    entry = Entry(
+        drop=drop,
+        position=position,
+        kind=kind,
+        claim_id=claim_id,
+        units=units,
+        settled=settled,
+        at_ms=at_ms,
+        content=content,
+        facts=facts,
+    )
+    return Stored(entry, chained)
+
+
+def _pair(row: tuple[Any, ...]) -> Pair:
+    stored = None if row[1] is None else _stored(row[:ENTRY_WIDTH])
+    return Pair(stored, None if row[ENTRY_WIDTH] is None else Made(*row[ENTRY_WIDTH:]))
