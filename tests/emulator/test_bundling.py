@@ -85,7 +85,7 @@ def test_the_same_sources_give_the_same_bytes(clone: Path) -> None:
 
 def test_what_is_removed_from_the_sources_is_removed_from_the_bundle(clone: Path) -> None:
     stage(clone)
-    (clone / "shared" / "money.py").unlink()
+    (clone / "shared" / "catalogue" / "money.py").unlink()
     stage(clone)
     assert "bundle/shared/catalogue/money.py" not in _staged(clone)
 

@@ -196,7 +196,7 @@ def test_decision_is_not_told_without_a_proof(quiet: tuple[World, OriginProcess]
         ("GET", "/shared/clips/a%00b/overlay.json", 404, "not_found"),
         ("GET", "/shared/clips/nothing/overlay.json", 404, "clip_unknown"),
         ("GET", "/shared/clips/nothing/overlay.html", 404, "clip_unknown"),
-        ("GET", "/v1/settlements", 405, "method_not_allowed"),
+        ("PUT", "/v1/settlements", 405, "method_not_allowed"),
         ("DELETE", "/v1/creators", 405, "method_not_allowed"),
         ("GET", "/v1/stock", 422, "invalid_field"),
         ("GET", "/v1/stock?drops=UPPER", 422, "invalid_field"),
