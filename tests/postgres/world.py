@@ -197,7 +197,10 @@ class World:
 
     def wipe(self) -> None:
         """Empty all tables that these tests write."""
-        self.execute("TRUNCATE settlements, trail_entries, trail_heads, drops, offers, clips, creators, manifests, edge_nodes CASCADE")
+        self.execute(
+            "TRUNCATE settlements, trail_entries, trail_heads, drops, offers, clips, creators, manifests, edge_nodes "
+            "CASCADE"
+        )
 
     def lasting_origin(self) -> OriginProcess:
         """Return the origin that all tests of this world share."""
