@@ -10,6 +10,7 @@ Rules:
 Standard library only: this runs while a clone is being set up.
 """
 
+import argparse
 import fcntl
 import gzip
 import hashlib
@@ -20,6 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from scripts.selfhosting import write_node
 from scripts.vendoring import STAMP, BundleError, replace, vendor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,12 +46,13 @@ HEADERS = """\
 
 
 def main(arguments: list[str]) -> int:
-    """Stage everything, and say what it weighs."""
-    if arguments:
-        print("usage: scripts/bundle", file=sys.stderr)
-        return 2
+    """Stage everything, and say what it weighs; with `--self-hosted`, write an edge node of one's own too."""
+    parser = argparse.ArgumentParser(prog="scripts/bundle", description="Stage what the edge runs.")
+    parser.add_argument("--self-hosted", metavar="DIR", type=Path, help="write a node for plain workerd into a folder")
+    options = parser.parse_args(arguments)
     try:
         manifest = stage(ROOT)
+        node = write_node(ROOT, options.self_hosted.resolve()) if options.self_hosted else None
     except BundleError as problem:
         print(f"cliptill: {problem}", file=sys.stderr)
         return 1
@@ -57,6 +60,9 @@ def main(arguments: list[str]) -> int:
         f"bundle: {len(manifest['bundle'])} files, {manifest['gzip_bytes'] / 1024:.0f} KiB gzip; "
         f"component: {manifest['component_gzip_bytes'] / 1024:.1f} KiB gzip"
     )
+    if node is not None:
+        size = sum(facts["bytes"] for facts in node["files"].values())
+        print(f"edge node: {len(node['files'])} files, {size / 2**20:.0f} MiB, in {options.self_hosted}")
     return 0
 
 

@@ -103,7 +103,8 @@ async function record(image, bindings) {
     const response = await miniflare.dispatchFetch("http://edge/", { headers: { emulator: "record" } });
     const answer = /** @type {{ failed?: string, modules: [string, number[]][] }} */ (await response.json());
     if (answer.failed) throw new EmulatorError("boot_failed", answer.failed);
-    return new Map(answer.modules.map(([name, bytes]) => [name, Uint8Array.from(bytes)]));
+    // In the order in which a pack keeps them: what is made from them has the same bytes the first time and later.
+    return new Map(answer.modules.sort().map(([name, bytes]) => [name, Uint8Array.from(bytes)]));
   } finally {
     await miniflare.dispose();
   }

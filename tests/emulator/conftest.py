@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.bundling import stage
+from scripts.selfhosting import write_node
 from scripts.vendoring import vendor
 from tests.emulator.program import ROOT, RunningEdge, configure, running
 from tests.emulator.services import FakeServices, fake_services
@@ -40,3 +42,12 @@ def edge(stand_in: Path, services: FakeServices) -> Iterator[RunningEdge]:
     """The emulator, started once with nothing kept."""
     with running(configure(stand_in, services.url)) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def edge_node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-hosted node of the product's own bundle as it is now; tests copy it, and leave it as it is."""
+    stage(ROOT)
+    folder = tmp_path_factory.mktemp("edge-node") / "node"
+    write_node(ROOT, folder)
+    return folder

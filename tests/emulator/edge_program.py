@@ -129,6 +129,14 @@ class SocketClient:
 
     def request(self, method: str, path: str, headers: Mapping[str, str], body: Body = None) -> Received:
         """Send a request; a body in pieces goes without a declared length."""
+        try:
+            return self._exchange(method, path, headers, body)
+        except (http.client.RemoteDisconnected, ConnectionError):
+            # The server ended the connection after the answer before this one, for it had not read all of a body.
+            self.close()
+            return self._exchange(method, path, headers, body)
+
+    def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: Body) -> Received:
         connection = self._connection
         connection.putrequest(method, path, skip_accept_encoding=True)
         sent = {name.lower(): value for name, value in headers.items()}

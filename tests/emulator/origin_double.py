@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from origin.insight.edges import MAX_MESSAGES
 from shared.problems import MEDIA_TYPE, Code, Problem, encode_problem
 
 EDGE_KEY: Final = "an-edge-key-of-the-tests"
@@ -28,6 +29,7 @@ class OriginDouble:
         events_status: what event batches are answered with; they are kept when it is 202.
         event_bytes_most: what a body of events may weigh.
         messages: event batches as they came, in their order.
+        accepted_at_once: how many came in each request that was accepted.
         asked: the paths of all requests.
     """
 
@@ -40,6 +42,7 @@ class OriginDouble:
         self.stock: dict[str, dict[str, Any]] = {}
         self.manifests: dict[str, bytes] = {}
         self.messages: list[str] = []
+        self.accepted_at_once: list[int] = []
         self.asked: list[str] = []
 
     def tell_stock(self, drops: list[str]) -> bytes:
@@ -61,13 +64,19 @@ class OriginDouble:
             return 404, encode_problem(Problem(code=Code.NOT_FOUND))
         if headers.get("authorization") != f"Bearer {EDGE_KEY}":
             return 401, encode_problem(Problem(code=Code.KEY_MISSING))
+        return self._take_report(body)
+
+    def _take_report(self, body: bytes) -> tuple[int, bytes]:
         if len(body) > self.event_bytes_most:
             return 413, encode_problem(Problem(code=Code.BODY_TOO_LARGE))
-        if self.events_status == 202:
-            messages = json.loads(body)["messages"]
-            self.messages += messages
-            return 202, json.dumps({"accepted": len(messages)}).encode()
-        return self.events_status, encode_problem(Problem(code=Code.UNAVAILABLE))
+        messages = json.loads(body)["messages"]
+        if len(messages) > MAX_MESSAGES:
+            return 422, encode_problem(Problem(code=Code.INVALID_FIELD))
+        if self.events_status != 202:
+            return self.events_status, encode_problem(Problem(code=Code.UNAVAILABLE))
+        self.messages += messages
+        self.accepted_at_once.append(len(messages))
+        return 202, json.dumps({"accepted": len(messages)}).encode()
 
 
 def _handler(origin: OriginDouble) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - one small method for each request

@@ -39,3 +39,7 @@ declare module "*/pyodide.mjs" {
 declare module "*/generated.mjs" {
   export const known: Map<string, WebAssembly.Module>;
 }
+
+declare module "*/assets.mjs" {
+  export const assets: Map<string, { body: ArrayBuffer; headers: Record<string, string> }>;
+}
