@@ -44,7 +44,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         nodes: how many edge nodes.
         lateness_ms: after how long a node sees a published manifest; the first node sees it at once.
         database_url: another database than the embedded one.
-        with_site: whether the demo's web site is started.
+        with_site: whether the demo's web site and the emulator's page are started.
+        faults: what is wrong with nodes from the start, as the command line says it.
     """
 
     data: Path
@@ -53,6 +54,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     lateness_ms: int = 0
     database_url: str = ""
     with_site: bool = True
+    faults: tuple[str, ...] = ()
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """The nodes that are started."""
+        return tuple(name for name, _country, _colo in PLACES[: self.nodes])
 
 
 class Addresses(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +69,7 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
     origin: int
     provider: int
     edges: tuple[int, ...]
+    page: int
 
     @property
     def site_url(self) -> str:
@@ -77,6 +85,11 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
     def provider_url(self) -> str:
         """The provider's REST paths."""
         return f"http://{HOST}:{self.provider}"
+
+    @property
+    def page_url(self) -> str:
+        """The emulator's page."""
+        return f"http://{HOST}:{self.page}"
 
     @property
     def edge_urls(self) -> tuple[str, ...]:
@@ -99,12 +112,14 @@ def choose_addresses(options: Options) -> Addresses:
     """
     base = options.port
     if base == 0:
-        ports = _free_ports(3 + options.nodes)
-        return Addresses(site=ports[0], origin=ports[1], provider=ports[2], edges=tuple(ports[3:]))
+        site, origin, provider, page, *nodes = _free_ports(4 + options.nodes)
+        return Addresses(site=site, origin=origin, provider=provider, edges=tuple(nodes), page=page)
     further = range(base + 4, base + 3 + options.nodes)
-    chosen = Addresses(site=base, origin=base + 2, provider=base + 3, edges=(base + 1, *further))
+    edges = (base + 1, *further)
+    page = base + 4 + len(PLACES)  # the same, however many nodes there are
+    chosen = Addresses(site=base, origin=base + 2, provider=base + 3, edges=edges, page=page)
     uses = {chosen.site: "the demo site", chosen.origin: "the origin", chosen.provider: "the emulated provider"}
-    uses |= dict.fromkeys(chosen.edges, "an edge node")
+    uses |= {chosen.page: "the emulator's page"} | dict.fromkeys(chosen.edges, "an edge node")
     for port, use in uses.items():
         if not is_free(port):
             raise busy_port(port, use)
@@ -189,6 +204,12 @@ def edge_document(root: Path, addresses: Addresses, kept: Secrets) -> dict[str, 
         "cache_dir": str(root / "build" / "emulator"),
         "control_port": 0,
     }
+
+
+def page_document(addresses: Addresses, control: str) -> dict[str, Any]:
+    """Return the configuration of `scripts.emulator.page_server`."""
+    shown = {"demo page": addresses.site_url, "origin": addresses.origin_url}
+    return {"port": addresses.page, "control": control, "provider_url": addresses.provider_url, "addresses": shown}
 
 
 def fleet_document(options: Options, control: str) -> dict[str, Any]:

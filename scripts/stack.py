@@ -14,6 +14,7 @@ from origin.datafolder import keep_secret
 from scripts import settings
 from scripts.children import Children, RunError
 from scripts.demo.campaign import CLIP, CampaignError, Loader
+from scripts.emulator.faults import Faults, FaultSetter, read_faults
 from scripts.settings import Addresses, Options, Secrets
 from shared.errors import ConfigurationError
 
@@ -93,6 +94,8 @@ class _Starter:
             say(f"demo campaign published, version {version}")
             if self._options.with_site:
                 await self._start_site()
+                await self._start_page(control)
+            await self._set_faults(control)
         finally:
             for task in (provider, edge):
                 task.cancel()
@@ -154,6 +157,19 @@ class _Starter:
         command = python_command("scripts.demo.site_server", str(self._addresses.site), *urls, CLIP)
         await self._children.start("site", command, self._base)
         await until_answered(self._client, f"{self._addresses.site_url}/", "the demo site")
+
+    async def _start_page(self, control: str) -> None:
+        file = self._options.data / "page.json"
+        settings.write_private(file, settings.page_document(self._addresses, control))
+        await self._children.start("page", python_command("scripts.emulator.page_server", str(file)), self._base)
+        await until_answered(self._client, f"{self._addresses.page_url}/state", "the emulator's page")
+
+    async def _set_faults(self, control: str) -> None:
+        """Spoil what was asked for, now that everything works."""
+        setter = FaultSetter(self._client, control, self._addresses.provider_url)
+        for node, faults in read_faults(self._options.faults, self._options.node_names).items():
+            if faults != Faults():
+                await setter.set(node, faults)
 
 
 async def run_to_end(command: list[str], environment: dict[str, str], what: str) -> str:

@@ -1,11 +1,13 @@
 """Start everything on this machine, keep it running, end all of it. Behind `scripts/run`.
 
-    scripts/run [--port BASE] [--nodes N] [--lateness MS]     until Ctrl-C
+    scripts/run [--port BASE] [--nodes N] [--lateness MS] [--fault NODE:FAULT=VALUE ...]
+                                                              until Ctrl-C
     scripts/run --once [--json]                               the whole loop once, on free ports, with throwaway data
 
 The order: the database, its schema; at the same time the emulated provider and the edge; then the origin; then the
-demo's campaign, through the origin's operator API; then the demo site. Whatever ends the run (Ctrl-C, SIGTERM, SIGHUP,
-a failed step, a process that dies) ends every process that it started.
+demo's campaign, through the origin's operator API; then the demo site and the emulator's page; then the faults that
+were asked for, such as `--fault fra:origin=dead` or `--fault all:latency=200` (`scripts.emulator.faults` lists them).
+Whatever ends the run (Ctrl-C, SIGTERM, SIGHUP, a failed step, a process that dies) ends every process that it started.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from pathlib import Path
 
 from scripts import loop
 from scripts.children import Children, RunError
+from scripts.emulator.faults import FaultError, read_faults
 from scripts.progress import Progress
 from scripts.settings import PLACES, Options
 from scripts.stack import ROOT, Stack, start_stack
@@ -44,6 +47,7 @@ def main(arguments: list[str]) -> int:
             nodes=chosen.nodes,
             lateness_ms=chosen.lateness,
             database_url=os.environ.get("DATABASE_URL", ""),
+            faults=tuple(chosen.fault),
         )
         with hold_data_folder(data):
             return asyncio.run(_run_on(options, progress))
@@ -62,6 +66,13 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8780, metavar="BASE", help="first of a row of ports; 0: any free")
     parser.add_argument("--nodes", type=int, default=1, choices=range(1, len(PLACES) + 1), help="edge nodes")
     parser.add_argument("--lateness", type=int, default=0, metavar="MS", help="how late further nodes see manifests")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NODE:FAULT=VALUE",
+        help="what is wrong with a node, or with all",
+    )
     parser.add_argument("--once", action="store_true", help="the whole loop once, without a browser, then end")
     parser.add_argument("--json", action="store_true", help="with --once: say what happened as one JSON document")
     chosen = parser.parse_args(arguments)
@@ -69,6 +80,10 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
         parser.error("--json goes with --once")
     if not (chosen.port == 0 or 1024 <= chosen.port <= 65_535 - 16) or chosen.lateness < 0:  # noqa: PLR2004
         parser.error("--port takes 0 or 1024 to 65519, --lateness no negative number")
+    try:
+        read_faults(chosen.fault, (name for name, _country, _colo in PLACES[: chosen.nodes]))
+    except FaultError as problem:
+        parser.error(str(problem))
     return chosen
 
 
@@ -142,6 +157,7 @@ def _print_addresses(stack: Stack, progress: Progress) -> None:
     progress.say("ready; Ctrl-C ends everything")
     for name, url in (
         ("demo page", addresses.site_url),
+        ("emulator", addresses.page_url),
         *(("edge", url) for url in addresses.edge_urls),
         ("origin", addresses.origin_url),
         ("edge health", addresses.edge_urls[0] + "/health"),

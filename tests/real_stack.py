@@ -28,11 +28,12 @@ T = TypeVar("T")
 class RealStack:
     """A stack in a thread of its own; made with `start`, ended with `stop`."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, nodes: int = 1, with_site: bool = False) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self._data = data
+        self._options = Options(data=data, port=0, nodes=nodes, with_site=with_site)
         self._children: Children
         self.stack: Stack
 
@@ -41,7 +42,7 @@ class RealStack:
 
         async def start() -> None:
             self._children = Children(self._data / "logs", ROOT)
-            self.stack = await start_stack(self._children, Options(data=self._data, port=0, with_site=False), print)
+            self.stack = await start_stack(self._children, self._options, print)
 
         self._do(start())
         return self

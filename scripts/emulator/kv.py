@@ -54,6 +54,25 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     value: bytes | None
 
 
+class SeenKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node sees of one key: when that was written, and whether something newer is on its way.
+
+    Attributes:
+        version: what the value calls its own version, if it is a document that does.
+        newest: the same of the newest value.
+    """
+
+    key: str
+    version: int | None
+    newest: int | None
+    written_ms: int | None
+    is_behind: bool
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    version: int | None = None
+
+
 class KvStore:
     """All namespaces of the emulated account, in one SQLite database."""
 
@@ -114,6 +133,25 @@ class KvStore:
                 found.append(Change(key=key, number=number, value=None if gone else newest.value))
         return found
 
+    def seen_keys(self, namespace: str, seen: Mapping[str, int]) -> tuple[SeenKey, ...]:
+        """Return how far a node that has `seen` these version numbers is with each key that has a value."""
+        found = []
+        for key, versions in sorted(self._versions[namespace].items()):
+            number = seen.get(key, 0) // 2
+            held = next((version for version in versions if version.number == number), None)
+            newest = versions[-1]
+            if newest.value is not None or (held is not None and held.value is not None):
+                found.append(
+                    SeenKey(
+                        key=key,
+                        version=None if held is None else _own_version(held.value),
+                        newest=_own_version(newest.value),
+                        written_ms=None if held is None else held.written_ms,
+                        is_behind=newest.number != number,
+                    )
+                )
+        return tuple(found)
+
     def next_change_ms(self, namespace: str, now_ms: int, lateness_ms: int) -> int | None:
         """Return the next instant after `now_ms` at which a node of this lateness may see something new by itself."""
         instants = [
@@ -134,3 +172,10 @@ class KvStore:
     def _remember(self, namespace: str, key: str, value: bytes | None, written_ms: int, expires_ms: int | None) -> None:
         version = Version(number=next(self._numbers), written_ms=written_ms, value=value, expires_ms=expires_ms)
         self._versions[namespace].setdefault(key, []).append(version)
+
+
+def _own_version(value: bytes | None) -> int | None:
+    try:
+        return msgspec.json.decode(value or b"{}", type=_Versioned).version
+    except msgspec.DecodeError:
+        return None

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Annotated
 
 import httpx
 import msgspec
@@ -36,6 +37,7 @@ from scripts.emulator.wire import Refused
 
 CONTROL_TIMEOUT_S = 5.0
 FLEET_BYTES_MOST = 64 * 1024
+LATENESS_MS_MOST = 600_000
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -49,6 +51,12 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     namespace: str
     queues: tuple[Queue, ...]
     database: str
+
+
+class Lateness(msgspec.Struct, frozen=True, kw_only=True):
+    """The body that sets a node's lateness."""
+
+    lateness_ms: Annotated[int, msgspec.Meta(ge=0, le=LATENESS_MS_MOST)] | None
 
 
 class Provider:
@@ -78,6 +86,8 @@ class Provider:
             Route("/emulator/queues/{queue}", self._ours(self.ingest), methods=["POST"]),
             Route("/emulator/nodes", self._ours(self.replace_fleet), methods=["PUT"]),
             Route("/emulator/nodes", self._ours(self.show_fleet), methods=["GET"]),
+            Route("/emulator/nodes/{node}/lateness", self._ours(self.set_lateness), methods=["PUT"]),
+            Route("/emulator/state", self._ours(self.show_state), methods=["GET"]),
             Route("/emulator/health", self._ours(self.health), methods=["GET"]),
         ]
         return Starlette(
@@ -148,6 +158,18 @@ class Provider:
         if not self._feeder.is_up_to_date():
             raise Refused(503, 10000, "some nodes have yet to be told of a write")
         return wire.succeeded({"up_to_date": True})
+
+    async def set_lateness(self, request: Request) -> Response:
+        """PUT /emulator/nodes/{node}/lateness: how late a node, or `all`, sees writes; null for as it began."""
+        wanted = wire.decode(await wire.read_body(request, FLEET_BYTES_MOST), Lateness)
+        if not self._feeder.set_lateness(request.path_params["node"], wanted.lateness_ms):
+            raise Refused(404, 10000, "no such node")
+        return wire.succeeded({})
+
+    async def show_state(self, _request: Request) -> Response:
+        """GET /emulator/state: what each node sees, and how much is in each queue."""
+        now_ms = self._clock_ms()
+        return wire.succeeded({"at_ms": now_ms, "nodes": self._feeder.views(), "queues": self._queues.views(now_ms)})
 
     async def health(self, _request: Request) -> Response:
         """GET /emulator/health."""

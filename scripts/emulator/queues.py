@@ -78,6 +78,16 @@ class Acknowledged(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
 
 
+class QueueView(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is in a queue: messages that wait, that are leased, and when the oldest of them was sent."""
+
+    name: str
+    waiting: int
+    leased: int
+    oldest_ms: int | None
+    is_dead_letter: bool
+
+
 class QueueStore:
     """All queues of the emulated account, in one SQLite database."""
 
@@ -145,6 +155,23 @@ class QueueStore:
         """Count the messages that nobody has acknowledged, leased ones among them."""
         count: int = self._database.execute("SELECT count(*) FROM message WHERE queue = ?", (queue,)).fetchone()[0]
         return count
+
+    def views(self, now_ms: int) -> list[QueueView]:
+        """Return how much is in each queue."""
+        dead = {queue.dead_letter for queue in self._queues.values()}
+        views = []
+        for name in self._queues:
+            waiting, leased, oldest_ms = self._database.execute(
+                "SELECT count(*) FILTER (WHERE NOT (lease IS NOT NULL AND visible_ms > ?)), "
+                "count(*) FILTER (WHERE lease IS NOT NULL AND visible_ms > ?), min(sent_ms) "
+                "FROM message WHERE queue = ?",
+                (now_ms, now_ms, name),
+            ).fetchone()
+            view = QueueView(
+                name=name, waiting=waiting, leased=leased, oldest_ms=oldest_ms, is_dead_letter=name in dead
+            )
+            views.append(view)
+        return views
 
     def _bury(self, queue: str, now_ms: int) -> None:
         """Move what came back once too often to the dead letter queue; without one, it is gone (as at the provider)."""

@@ -17,6 +17,7 @@ COMMANDS = [line for run, block in BLOCKS if not run for line in block.splitline
 RUN_BY = {
     "scripts/run": "tests/emulator/test_supervisor.py",
     "scripts/run --once": "tests/emulator/test_supervisor.py",
+    "scripts/run --nodes 3 --lateness 2000 --fault nrt:latency=150": "tests/emulator/test_supervisor.py",
     "scripts/test": ".ci/run",
     "scripts/check": "scripts/testing.py",
     "scripts/bundle": "tests/emulator/test_bundling.py",

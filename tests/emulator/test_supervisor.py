@@ -62,7 +62,7 @@ def all_gone(pids: list[int]) -> bool:
 
 def free_row() -> int:
     """Return the first of a row of ports that are free: the same addresses twice, so the same manifest twice."""
-    return next(base for base in range(12_000, 20_000, 10) if all(is_free(base + offset) for offset in range(4)))
+    return next(base for base in range(12_000, 20_000, 11) if all(is_free(base + offset) for offset in range(11)))
 
 
 @pytest.fixture
@@ -165,3 +165,21 @@ def test_a_busy_port_is_said_in_one_line(data: Path) -> None:
             assert process.wait(START_S) == 1
     assert said(data).startswith(f"cliptill: port {port}, wanted for the demo site, is in use")
     assert said(data).count("\n") == 1
+
+
+def test_several_nodes_run_with_the_faults_that_were_asked_for_and_the_page_tells_them(data: Path) -> None:
+    arguments = ("--nodes", "3", "--lateness", "2000", "--fault", "nrt:latency=150")
+    with supervisor(data, "--port", "0", *arguments) as process:
+        wait_for(data, "origin health")
+        page = re.findall(r"^  emulator +(http\S+)$", said(data), re.MULTILINE)[0]
+        assert httpx.get(f"{page}/faults", trust_env=False).json() == {"fra": {}, "nrt": {"latency_ms": 150}, "iad": {}}
+        state = httpx.get(f"{page}/state", trust_env=False).json()
+        assert [(node["colo"], node["lateness_ms"]) for node in state["nodes"]] == [
+            ("FRA", 0),
+            ("NRT", 2000),
+            ("IAD", 2000),
+        ]
+        cleared = httpx.delete(f"{page}/faults/all", trust_env=False).json()
+        assert cleared == {"fra": {}, "nrt": {}, "iad": {}}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(END_S) == 0

@@ -19,8 +19,8 @@ def options(tmp_path: Path) -> Options:
 
 def test_any_free_ports_are_all_different_and_free(tmp_path: Path) -> None:
     chosen = settings.choose_addresses(Options(data=tmp_path, port=0, nodes=3))
-    ports = [chosen.site, chosen.origin, chosen.provider, *chosen.edges]
-    assert len(set(ports)) == 6
+    ports = [chosen.site, chosen.origin, chosen.provider, chosen.page, *chosen.edges]
+    assert len(set(ports)) == 7
     assert all(settings.is_free(port) for port in ports)
 
 
@@ -28,6 +28,7 @@ def test_a_row_of_ports_begins_with_the_site(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(settings, "is_free", lambda _port: True)
     chosen = settings.choose_addresses(Options(data=tmp_path, port=8780, nodes=3))
     assert (chosen.site, chosen.edges, chosen.origin, chosen.provider) == (8780, (8781, 8784, 8785), 8782, 8783)
+    assert chosen.page == 8790
 
 
 def test_a_busy_port_is_named_with_its_use_and_the_remedy(tmp_path: Path) -> None:
@@ -99,6 +100,8 @@ def test_two_runs_never_share_a_data_folder(tmp_path: Path) -> None:
         pytest.param(["--port", "65535"], id="no room for the row"),
         pytest.param(["--nodes", "0"], id="no node"),
         pytest.param(["--lateness", "-1"], id="from the future"),
+        pytest.param(["--fault", "fra:weather=bad"], id="unknown fault"),
+        pytest.param(["--fault", "nrt:queue=dead"], id="fault of a node that is not started"),
     ],
 )
 def test_wrong_use_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

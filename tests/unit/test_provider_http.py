@@ -211,3 +211,22 @@ def test_a_web_page_cannot_reach_the_emulator_paths(client: Client, header: str)
 
 def test_another_host_name_is_refused(client: Client) -> None:
     assert client.get("/emulator/health", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_the_state_tells_what_is_in_each_queue(client: Client, clock: Clock) -> None:
+    client.post("/emulator/queues/events", json={"body": 1})
+    state = result_of(client.get("/emulator/state"))
+    assert state["at_ms"] == clock.now_ms
+    assert [(queue["name"], queue["waiting"]) for queue in state["queues"]] == [("events", 1), ("events-dead", 0)]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param({"lateness_ms": 100}, 404, id="a node that there is not"),
+        pytest.param({"lateness_ms": -1}, 400, id="from the future"),
+        pytest.param({"lateness_ms": 10**9}, 400, id="too late"),
+    ],
+)
+def test_only_a_node_s_sane_lateness_is_set(client: Client, body: dict[str, object], status: int) -> None:
+    assert client.put("/emulator/nodes/fra/lateness", json=body).status_code == status

@@ -110,3 +110,35 @@ def test_a_fleet_that_starts_anew_is_told_everything() -> None:
                 await here.control.until({"/kv/fra/k": b"one"})
 
     asyncio.run(tell())
+
+
+def test_a_lateness_that_is_set_counts_from_then_on_and_what_was_seen_stays() -> None:
+    async def tell() -> None:
+        async with scene() as here:
+            await here.feeder.start(Fleet(control="http://control", nodes=(Node(name="fra"), Node(name="nrt"))))
+            here.write("manifest/clip", b'{"version": 1}')
+            both = {"/kv/fra/manifest%2Fclip", "/kv/nrt/manifest%2Fclip"}
+            await here.control.until(dict.fromkeys(both, b'{"version": 1}'))
+            assert here.feeder.set_lateness("nrt", 60_000)
+            here.write("manifest/clip", b'{"version": 2}')
+            seen = {"/kv/fra/manifest%2Fclip": b'{"version": 2}', "/kv/nrt/manifest%2Fclip": b'{"version": 1}'}
+            await here.control.until(seen)
+            fra, nrt = here.feeder.views()
+            assert [(key.version, key.newest, key.is_behind) for key in fra.keys + nrt.keys] == [
+                (2, 2, False),
+                (1, 2, True),
+            ]
+            assert (nrt.lateness_ms, nrt.started_late_ms) == (60_000, 0)
+            assert here.feeder.set_lateness("all", None)
+            await here.control.until(dict.fromkeys(both, b'{"version": 2}'))
+
+    asyncio.run(tell())
+
+
+def test_a_node_that_there_is_not_has_no_lateness() -> None:
+    async def tell() -> None:
+        async with scene() as here:
+            await here.feeder.start(FLEET)
+            assert not here.feeder.set_lateness("lhr", 5)
+
+    asyncio.run(tell())

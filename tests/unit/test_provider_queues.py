@@ -123,3 +123,14 @@ def test_a_restart_loses_no_message_and_no_lease(database: sqlite3.Connection) -
     after = store_over(database)
     assert pulled(after, 10) == ["b"]
     assert after.acknowledge("events", [lease], [], 20).acknowledged == 1
+
+
+def test_a_view_tells_what_waits_and_what_is_leased_in_each_queue(store: QueueStore) -> None:
+    store.send("events", [message("a"), message("b"), message("c", delay_s=5)], 100)
+    assert pulled(store, 200, most=1) == ["a"]
+    views = {view.name: view for view in store.views(200)}
+    events, short = views["events"], views["short"]
+    assert (events.waiting, events.leased, events.oldest_ms, events.is_dead_letter) == (2, 1, 100, False)
+    assert (short.waiting, short.leased, short.oldest_ms) == (0, 0, None)
+    assert views["dead"].is_dead_letter
+    assert [view.waiting for view in store.views(1200) if view.name == "events"] == [3]
