@@ -22,6 +22,7 @@ from origin.database import Database
 from origin.insight.edges import Edges
 from origin.insight.intake import Intake, QueueReader
 from origin.middleware import Shell, tell_http_exception
+from origin.pickup.passes import Passes
 from origin.provider import Provider
 from origin.responses import Handler
 from origin.routes import describe, make_routes
@@ -67,6 +68,7 @@ class Parts:
         return {
             **settlements.handlers(),
             **holding.handlers(),
+            **Passes(self.database, self.trust, config.signing_keys, read_clock_ms).handlers(),
             **windows.handlers(),
             **service.handlers(),
             **operators.handlers(),

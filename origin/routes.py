@@ -15,6 +15,7 @@ from starlette.routing import Route
 from origin import guard, service
 from origin.catalogue import operators, windows
 from origin.insight import edges
+from origin.pickup import passes
 from origin.responses import Handler, refuse
 from origin.settlement import holding, presenting, settlements
 from shared.openapi import Operation, build_document
@@ -24,6 +25,7 @@ VERSION: Final = "0.1.0"
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *settlements.OPERATIONS,
     *holding.OPERATIONS,
+    *passes.OPERATIONS,
     *windows.OPERATIONS,
     *service.OPERATIONS,
     *operators.OPERATIONS,

@@ -64,6 +64,7 @@ class Code(StrEnum):
     HOLD_LAPSED = "hold_lapsed"
     HOLD_RELEASED = "hold_released"
     NOT_HELD = "not_held"
+    NOTHING_TO_PICK_UP = "nothing_to_pick_up"
     # operators
     KEY_MISSING = "key_missing"
     KEY_REFUSED = "key_refused"
@@ -125,6 +126,7 @@ TABLE: Final[dict[Code, Meaning]] = {
     Code.HOLD_LAPSED: Meaning(410, "The units were held until an instant that has passed"),
     Code.HOLD_RELEASED: Meaning(410, "The units were given back"),
     Code.NOT_HELD: Meaning(409, "Nothing is held for this claim"),
+    Code.NOTHING_TO_PICK_UP: Meaning(404, "Nothing is picked up for this claim"),
     Code.KEY_MISSING: Meaning(401, "An API key is needed"),
     Code.KEY_REFUSED: Meaning(403, "The API key is not valid"),
     Code.TOTAL_BELOW_TAKEN: Meaning(409, "The total would be less than what is held and settled"),

@@ -38,6 +38,7 @@ LocaleTag = Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}
 AmountMinor = Annotated[int, Meta(ge=0, le=10**12, description="minor units of the currency")]
 Quantity = Annotated[int, Meta(ge=1, le=100)]
 InstantMs = Annotated[int, Meta(ge=0, le=2**53 - 1, description="milliseconds since 1970-01-01T00:00:00Z")]
+InstantS = Annotated[int, Meta(ge=0, le=2**41, description="NumericDate: seconds since 1970-01-01T00:00:00Z")]
 Units = Annotated[int, Meta(ge=0, le=10**9)]
 ShortText = Annotated[str, Meta(min_length=1, max_length=120)]
 LongText = Annotated[str, Meta(max_length=600)]

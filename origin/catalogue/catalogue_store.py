@@ -17,13 +17,14 @@ from psycopg.types.json import Jsonb
 
 from origin.database import Connection
 from shared.catalogue.entries import ClipBody, CreatorBody, DropBody, DropStanding, OfferBody
+from shared.claims.receipts import Pickup
 from shared.structs import Wire
 
 # The columns stand in the order of the documents' fields.
 _CREATORS: Final = "SELECT creator, name, page FROM creators"
 _DROPS: Final = """
     SELECT drop, run, sku, total, opens_at_ms, closes_at_ms, mode, max_quantity, per_viewer_cap, when_origin_away,
-      hold_s, late_payment, free, held, settled, stock_version FROM drops
+      hold_s, late_payment, pickup, free, held, settled, stock_version, pickup_from_ms, pickup_until_ms FROM drops
 """
 _OFFERS: Final = "SELECT offer, drop, kind, names, descriptions, image, prices, payment FROM offers"
 _CLIPS: Final = "SELECT clip, creator, names, default_locale, offers, links, claim_ttl_s FROM clips"
@@ -35,16 +36,17 @@ _PUT_CREATOR: Final = """
 """
 _ADD_DROP: Final = """
     INSERT INTO drops (drop, run, sku, total, free, opens_at_ms, closes_at_ms, mode, max_quantity, per_viewer_cap,
-      when_origin_away, hold_s, late_payment, created_ms, updated_ms)
+      when_origin_away, hold_s, late_payment, pickup, pickup_from_ms, pickup_until_ms, created_ms, updated_ms)
     VALUES (%(drop)s, %(run)s, %(sku)s, %(total)s, %(total)s, %(opens_at_ms)s, %(closes_at_ms)s, %(mode)s,
-      %(max_quantity)s, %(per_viewer_cap)s, %(when_origin_away)s, %(hold_s)s, %(late_payment)s, %(now)s,
-      %(now)s)
+      %(max_quantity)s, %(per_viewer_cap)s, %(when_origin_away)s, %(hold_s)s, %(late_payment)s, %(pickup)s,
+      %(pickup_from_ms)s, %(pickup_until_ms)s, %(now)s, %(now)s)
 """
 _CHANGE_DROP: Final = """
     UPDATE drops SET free = free + (%(total)s - total), total = %(total)s, opens_at_ms = %(opens_at_ms)s,
       closes_at_ms = %(closes_at_ms)s, mode = %(mode)s, max_quantity = %(max_quantity)s,
       per_viewer_cap = %(per_viewer_cap)s, when_origin_away = %(when_origin_away)s, hold_s = %(hold_s)s,
-      late_payment = %(late_payment)s, updated_ms = %(now)s,
+      late_payment = %(late_payment)s, pickup = %(pickup)s, pickup_from_ms = %(pickup_from_ms)s,
+      pickup_until_ms = %(pickup_until_ms)s, updated_ms = %(now)s,
       stock_version = stock_version + CASE WHEN total = %(total)s THEN 0 ELSE 1 END
     WHERE drop = %(drop)s
 """
@@ -74,6 +76,8 @@ class DropState(Wire, frozen=True, kw_only=True):
     held: int
     settled: int
     stock_version: int
+    pickup_from_ms: int | None
+    pickup_until_ms: int | None
 
     def standing(self) -> DropStanding:
         """Return what a change of the document must respect."""
@@ -130,14 +134,14 @@ async def list_drops(connection: Connection, after: str, limit: int) -> list[Dro
     return [_read_drop(row) for row in await found.fetchall()]
 
 
-async def add_drop(connection: Connection, body: DropBody, now_ms: int) -> None:
-    """Store a new drop: all of it is free."""
-    await connection.execute(_ADD_DROP, {**_fields(body), "now": now_ms})
+async def add_drop(connection: Connection, body: DropBody, pickup: Pickup | None, now_ms: int) -> None:
+    """Store a new drop, with its pickup window as instants: all of it is free."""
+    await connection.execute(_ADD_DROP, {**_fields(body), **_instants(pickup), "now": now_ms})
 
 
-async def change_drop(connection: Connection, body: DropBody, now_ms: int) -> None:
+async def change_drop(connection: Connection, body: DropBody, pickup: Pickup | None, now_ms: int) -> None:
     """Change a drop that is locked; its free units follow its total."""
-    await connection.execute(_CHANGE_DROP, {**_fields(body), "now": now_ms})
+    await connection.execute(_CHANGE_DROP, {**_fields(body), **_instants(pickup), "now": now_ms})
 
 
 async def read_offers(connection: Connection, names: Collection[str]) -> dict[str, OfferBody]:
@@ -217,15 +221,23 @@ def _fields(body: CreatorBody | DropBody | OfferBody | ClipBody) -> dict[str, ob
     }
 
 
+def _instants(pickup: Pickup | None) -> dict[str, int | None]:
+    return {
+        "pickup_from_ms": None if pickup is None else pickup.from_ms,
+        "pickup_until_ms": None if pickup is None else pickup.until_ms,
+    }
+
+
 def _read_creator(row: TupleRow) -> CreatorBody:
     creator, name, page = row
     return CreatorBody(creator=creator, name=name, page=page)
 
 
 def _read_drop(row: TupleRow) -> DropState:
-    *fields, free, held, settled, stock_version = row
-    body = DropBody(**dict(zip(DropBody.__struct_fields__, fields, strict=True)))
-    return DropState(body=body, free=free, held=held, settled=settled, stock_version=stock_version)
+    names = DropBody.__struct_fields__
+    body = msgspec.convert(dict(zip(names, row[: len(names)], strict=True)), DropBody)
+    stock = dict(zip(DropState.__struct_fields__[1:], row[len(names) :], strict=True))
+    return DropState(body=body, **stock)
 
 
 def _read_offer(row: TupleRow) -> OfferBody:

@@ -12,6 +12,7 @@ from origin.catalogue import catalogue_store as store
 from origin.catalogue.catalogue_store import DropState
 from origin.catalogue.publishing import read_clock_ms
 from origin.database import Connection, Database
+from origin.pickup.zones import resolve_pickup
 from shared.catalogue.entries import (
     ClipBody,
     CreatorBody,
@@ -94,9 +95,9 @@ class Catalogue:
 def view_drop(state: DropState) -> DropView:
     """Return a drop with its stock."""
     fields = msgspec.structs.asdict(state.body)
-    return DropView(
-        **fields, free=state.free, held=state.held, settled=state.settled, stock_version=state.stock_version
-    )
+    fields["pickup"] = state.body.pickup
+    stock = {name: getattr(state, name) for name in DropState.__struct_fields__ if name != "body"}
+    return DropView(**fields, **stock)
 
 
 async def _read(connection: Connection, kind: Kind, name: str) -> View | None:
@@ -137,10 +138,13 @@ async def _store_drop(connection: Connection, body: DropBody, now_ms: int) -> Pr
     problem = check_drop(body, None if state is None else state.standing())
     if problem is not None:
         return problem
+    pickup = None if body.pickup is None else resolve_pickup(body.pickup)
+    if isinstance(pickup, Problem):
+        return pickup
     if state is None:
-        await store.add_drop(connection, body, now_ms)
+        await store.add_drop(connection, body, pickup, now_ms)
     else:
-        await store.change_drop(connection, body, now_ms)
+        await store.change_drop(connection, body, pickup, now_ms)
     return None
 
 

@@ -11,7 +11,8 @@ The bodies (all fields: `shared.catalogue.entries`; prices in minor units, insta
     PUT /v1/drops/mug-run-1
     {"drop": "mug-run-1", "run": "r1", "sku": "mug", "total": 50, "opens_at_ms": 1790000000000,
      "closes_at_ms": 1790001200000, "mode": "open", "max_quantity": 2, "per_viewer_cap": 2,
-     "when_origin_away": "take"}
+     "when_origin_away": "take", "pickup": {"place": "kiln", "zone": "Europe/Berlin",
+     "opens": "2026-10-24T10:00", "closes": "2026-10-24T12:00"}}
 
     PUT /v1/offers/mug
     {"offer": "mug", "drop": "mug-run-1", "kind": "product", "names": {"en": "Mug", "de": "Becher"},

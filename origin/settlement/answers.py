@@ -11,6 +11,8 @@ import msgspec
 
 from origin.settlement.receipts import SigningKeys
 from shared.catalogue.stock import StockState, band_stock
+from shared.claims.passes import TYPE as PASS_TYPE
+from shared.claims.passes import encode_pass, write_pass
 from shared.claims.receipts import Payment, Receipt
 from shared.claims.settlement import Source
 from shared.claims.tokens import Line
@@ -60,6 +62,7 @@ class Settlement(Wire, frozen=True, kw_only=True):
         run_numbers: of the viewer's units within the run.
         payment: `none` when it was free, `at_pickup` when it is paid on fetching.
         receipt: EdDSA JWS of type `receipt+jwt`; keys are at `/.well-known/jwks.json`.
+        pass_: where something is to be picked up: EdDSA JWS of type `pass+jwt`, which a QR code shows.
         position: of its entry in the drop's audit trail; `GET /v1/settlements/{claim_id}/inclusion` proves it.
         stock: of the drop right after this settlement.
     """
@@ -75,6 +78,7 @@ class Settlement(Wire, frozen=True, kw_only=True):
     currency: str
     payment: Payment
     receipt: str
+    pass_: str | msgspec.UnsetType = msgspec.field(name="pass", default=msgspec.UNSET)
     position: int
     stock: StockAsOf
 
@@ -136,9 +140,22 @@ def tell_decision(decision: Decision, keys: SigningKeys) -> Reply:
     if decision.code is not None:
         refusal = _tell_refusal(decision, decision.code)
         return Reply(TABLE[decision.code].status, PROBLEM_TYPE, _ENCODER.encode(refusal))
-    if decision.receipt is None or decision.kid is None:
-        raise AssertionError(f"settlement {decision.claim_id} has no receipt")
-    return Reply(200, JSON, _ENCODER.encode(_tell_settlement(decision, keys.sign(decision.receipt, decision.kid))))
+    return Reply(200, JSON, _ENCODER.encode(_tell_settlement(decision, keys)))
+
+
+def read_receipt(receipt: bytes) -> Receipt:
+    """Return what a stored receipt states."""
+    return _RECEIPT_DECODER.decode(receipt)
+
+
+def sign_pass(receipt: bytes, kid: str, keys: SigningKeys) -> str | None:
+    """Return the pass that belongs to a receipt, signed by the same key; None where nothing is to be picked up.
+
+    Raises:
+        CliptillError: the key is no longer in the list.
+    """
+    said = write_pass(read_receipt(receipt))
+    return None if said is None else keys.sign(encode_pass(said), kid, PASS_TYPE)
 
 
 def tell_hold(hold: HeldClaim) -> Reply:
@@ -146,11 +163,11 @@ def tell_hold(hold: HeldClaim) -> Reply:
     return Reply(202, JSON, _ENCODER.encode(hold))
 
 
-def _tell_settlement(decision: Decision, receipt: str) -> Settlement:
-    said = _RECEIPT_DECODER.decode(decision.receipt or b"")
+def _tell_settlement(decision: Decision, keys: SigningKeys) -> Settlement:
     stock = _stock_of(decision)
-    if stock is None:
-        raise AssertionError(f"settlement {decision.claim_id} has no stock")
+    if decision.receipt is None or decision.kid is None or stock is None:
+        raise AssertionError(f"settlement {decision.claim_id} is not whole")
+    said = read_receipt(decision.receipt)
     return Settlement(
         claim_id=decision.claim_id,
         settled_at_ms=decision.decided_at_ms,
@@ -161,7 +178,8 @@ def _tell_settlement(decision: Decision, receipt: str) -> Settlement:
         total_minor=said.total_minor,
         currency=said.currency,
         payment=said.payment,
-        receipt=receipt,
+        receipt=keys.sign(decision.receipt, decision.kid),
+        pass_=sign_pass(decision.receipt, decision.kid, keys) or msgspec.UNSET,
         position=said.position,
         stock=stock,
     )

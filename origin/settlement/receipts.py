@@ -59,8 +59,8 @@ class SigningKeys:
         self.newest = keys[0]
         self.key_set = msgspec.json.encode({"keys": [key.public for key in keys]})
 
-    def sign(self, payload: bytes, kid: str) -> str:
-        """Return `payload` signed by the key of that name.
+    def sign(self, payload: bytes, kid: str, kind: str = TYPE) -> str:
+        """Return `payload` signed by the key of that name, as a JWS of a type.
 
         Raises:
             CliptillError: the key is no longer in the list.
@@ -68,7 +68,7 @@ class SigningKeys:
         key = self._by_kid.get(kid)
         if key is None:
             raise CliptillError(f"signing key {kid} is not in the list, but decisions were made under it")
-        return key.sign(payload)
+        return key.sign(payload, kind)
 
 
 def parse_signing_keys(text: str) -> SigningKeys:

@@ -26,7 +26,7 @@ from shared.problems import Code
 
 _DROP_COLUMNS: Final = """
     drop, run, sku, total, free, held, settled, next_number, stock_version AS version, per_viewer_cap, max_quantity,
-    late_payment, hold_s
+    late_payment, hold_s, pickup_place, pickup_from_ms, pickup_until_ms
 """
 _LOCK: Final = f"SELECT {_DROP_COLUMNS} FROM drops WHERE drop = ANY(%s) ORDER BY drop FOR UPDATE"  # noqa: S608 - our own column list
 _DECISION_COLUMNS: Final = """

@@ -200,8 +200,11 @@ class _Batch:
         if isinstance(verdict, Settled):
             paid = self._paid_by(claim) if verdict.claim.way == "paid" else None
             place = self._trail_of(claim.drop).place
-            said = write_receipt(claim, self._settler.issuer, verdict.first_number, self._now_ms, paid, place=place)
-            receipt = encode_receipt(said)
+            pickup = None if drop is None else drop.pickup
+            issuer, first = self._settler.issuer, verdict.first_number
+            receipt = encode_receipt(
+                write_receipt(claim, issuer, first, self._now_ms, paid, place=place, pickup=pickup)
+            )
         decision = Decision(
             claim_id=claim.jti,
             drop=claim.drop,

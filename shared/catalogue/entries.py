@@ -70,6 +70,32 @@ class CreatorBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     page: WebAddress | None = None
 
 
+ZoneName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$(?!\n)", max_length=64, description="IANA zone")
+]
+WallTime = Annotated[
+    str,
+    Meta(
+        pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}([+-]\d{2}:\d{2})?$(?!\n)",
+        description="date and time by the zone's clock; with the offset where the clock shows it twice",
+    ),
+]
+
+
+class PickupBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
+    """Where and when the units of a drop are picked up.
+
+    Attributes:
+        place: where the scanners are that check its passes.
+        opens, closes: from (inclusive) and until (exclusive), by the clock of `zone`.
+    """
+
+    place: Identifier
+    zone: ZoneName
+    opens: WallTime
+    closes: WallTime
+
+
 class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     """One limited run of a SKU: how many, when, and how many for whom.
 
@@ -84,6 +110,8 @@ class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
         hold_s: how long units are held for a claim that is to be paid.
         late_payment: what money gets that comes after its hold is gone: `honour` gives units if any are left and else
             the money back, `refund` always gives the money back.
+        pickup: where and when units are picked up: what settles from now on has a pass. A slot is a drop of its own, so
+            that its total is its capacity. Passes that were given stay as they are.
     """
 
     drop: Identifier
@@ -98,15 +126,22 @@ class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     when_origin_away: Literal["take", "close"] = "take"
     hold_s: Annotated[int, Meta(ge=5, le=86_400)] = 300
     late_payment: Literal["honour", "refund"] = "honour"
+    pickup: PickupBody | None = None
 
 
 class DropView(DropBody, frozen=True, kw_only=True):
-    """A drop with its stock: `free + held + settled = total`, and the version that counts its changes."""
+    """A drop with its stock: `free + held + settled = total`, and the version that counts its changes.
+
+    Attributes:
+        pickup_from_ms, pickup_until_ms: the pickup window as instants.
+    """
 
     free: Units
     held: Units
     settled: Units
     stock_version: int
+    pickup_from_ms: InstantMs | None = None
+    pickup_until_ms: InstantMs | None = None
 
 
 class PriceBody(Strict, frozen=True, kw_only=True, omit_defaults=False):

@@ -11,11 +11,19 @@ import msgspec
 
 from shared.claims.tokens import Claim, Line
 from shared.encoding import digest_fields, encode_base64url
-from shared.structs import Wire
+from shared.structs import Identifier, InstantMs, Wire
 
 TYPE: Final = "receipt+jwt"
 
 Payment = Literal["none", "at_pickup", "card", "wallet"]
+
+
+class Pickup(Wire, frozen=True, kw_only=True):
+    """Where and when something is to be picked up: from the one instant (inclusive) to the other (exclusive)."""
+
+    place: Identifier
+    from_ms: InstantMs
+    until_ms: InstantMs
 
 
 class Receipt(Wire, frozen=True, kw_only=True):
@@ -29,6 +37,7 @@ class Receipt(Wire, frozen=True, kw_only=True):
         run_numbers: of the units, within the run.
         payment: `none` when it was free, `at_pickup` when it is paid on fetching, `card` or `wallet` when it is paid.
         position, previous: its entry's place in the drop's audit trail, and the hash before it (`shared.audit.trail`).
+        pickup: where and when it is to be picked up; absent where nothing is.
     """
 
     iss: str
@@ -47,6 +56,7 @@ class Receipt(Wire, frozen=True, kw_only=True):
     offer: str
     position: int = 0
     previous: str = ""
+    pickup: Pickup | msgspec.UnsetType = msgspec.UNSET
 
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -65,6 +75,7 @@ def write_receipt(  # noqa: PLR0913 - all that a receipt states
     paid: Literal["card", "wallet"] | None = None,
     *,
     place: tuple[int, str] = (0, ""),
+    pickup: Pickup | None = None,
 ) -> Receipt:
     """Return the receipt of a settled claim.
 
@@ -75,6 +86,7 @@ def write_receipt(  # noqa: PLR0913 - all that a receipt states
         settled_at_ms: the instant of the decision.
         paid: how, when it is paid already.
         place: position in the audit trail, and the hash before it.
+        pickup: where and when it is to be picked up, if it is.
     """
     return Receipt(
         iss=issuer,
@@ -93,6 +105,7 @@ def write_receipt(  # noqa: PLR0913 - all that a receipt states
         offer=claim.offer,
         position=place[0],
         previous=place[1],
+        pickup=msgspec.UNSET if pickup is None else pickup,
     )
 
 

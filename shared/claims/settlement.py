@@ -22,6 +22,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from shared.claims.receipts import Pickup
 from shared.claims.states import State, state_at
 from shared.problems import Code
 from shared.structs import Wire
@@ -39,6 +40,7 @@ class DropStock(Wire, frozen=True, kw_only=True):
         version: counts up with every change of stock.
         late_payment: what money gets that comes after its hold is gone: units that are left, or itself back.
         hold_s: how long a new hold lasts.
+        pickup_place, pickup_from_ms, pickup_until_ms: where and when units are picked up; None where none is.
     """
 
     drop: str
@@ -54,6 +56,16 @@ class DropStock(Wire, frozen=True, kw_only=True):
     max_quantity: int
     late_payment: LatePayment = "honour"
     hold_s: int = 300
+    pickup_place: str | None = None
+    pickup_from_ms: int | None = None
+    pickup_until_ms: int | None = None
+
+    @property
+    def pickup(self) -> Pickup | None:
+        """Where and when units are picked up."""
+        if self.pickup_place is None or self.pickup_from_ms is None or self.pickup_until_ms is None:
+            return None
+        return Pickup(place=self.pickup_place, from_ms=self.pickup_from_ms, until_ms=self.pickup_until_ms)
 
 
 class Hold(Wire, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ from shared.structs import (
     ClaimId,
     CurrencyCode,
     Identifier,
+    InstantS,
     Quantity,
     Strict,
     Thumbprint,
@@ -35,8 +36,6 @@ from shared.structs import (
 MAX_TOKEN_BYTES: Final = 4096
 CLOCK_LEEWAY_S: Final = 5  # two NTP clocks: how early a claim may come
 _SEGMENTS: Final = 3
-
-InstantS = Annotated[int, Meta(ge=0, le=2**41, description="NumericDate: seconds since 1970-01-01T00:00:00Z")]
 
 
 class Line(Strict, frozen=True, kw_only=True):

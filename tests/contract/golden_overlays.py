@@ -20,6 +20,7 @@ from shared.overlay.rendering import ViewerContext, compile_html, compile_json, 
 from shared.overlay.texts import TEXTS
 from shared.problems import Code, Problem, encode_problem
 from tests import samples
+from tests.contract.golden_passes import pass_files
 from tests.samples import HOUR_MS, NOW_MS
 
 FOLDER: Final = Path(__file__).resolve().parent / "golden"
@@ -133,6 +134,7 @@ def wire_files() -> Iterator[tuple[str, bytes]]:
 def golden_files() -> Iterator[tuple[str, bytes]]:
     """Yield every golden file: its name and what it must hold."""
     yield from wire_files()
+    yield from pass_files()
     for locale in sorted(TEXTS):
         snapshots = golden_snapshot("drop-priced", "low")
         view = json.dumps(render_view(locale, "", snapshots), ensure_ascii=False, indent=1)

@@ -36,6 +36,7 @@ DROP: Final[dict[str, Any]] = {
     "when_origin_away": "take",
     "hold_s": 300,
     "late_payment": "honour",
+    "pickup": None,
 }
 OFFER: Final[dict[str, Any]] = {
     "offer": "mug",
@@ -57,7 +58,14 @@ CLIP: Final[dict[str, Any]] = {
     "claim_ttl_s": 300,
 }
 DOCUMENTS: Final = {"creator": CREATOR, "drop": DROP, "offer": OFFER, "clip": CLIP}
-STOCK: Final = {"free": 50, "held": 0, "settled": 0, "stock_version": 1}
+STOCK: Final = {
+    "free": 50,
+    "held": 0,
+    "settled": 0,
+    "stock_version": 1,
+    "pickup_from_ms": None,
+    "pickup_until_ms": None,
+}
 
 
 class Api:

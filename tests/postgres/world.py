@@ -240,6 +240,16 @@ class World:
             drop, run, total, total, most, cap,
         )  # fmt: skip
 
+    def add_pickup(self, place: str = "kiln", *, drop: str = "drop-1", from_ms: int = 0, until_ms: int = 2**52) -> None:
+        """Have the units of a drop picked up."""
+        self.execute(
+            """
+            UPDATE drops SET pickup = jsonb_build_object('place', %s::text), pickup_from_ms = %s, pickup_until_ms = %s
+            WHERE drop = %s
+            """,
+            place, from_ms, until_ms, drop,
+        )  # fmt: skip
+
     def add_paid_offer(self, payment: str = "card", *, offer: str = "offer-1", drop: str = "drop-1") -> None:
         """Have an offer paid before it settles; taps are of `offer-1`."""
         self.execute(

@@ -1,0 +1,1 @@
+"""Picking up: windows, passes, and the scanners that check passes without network."""

@@ -1,0 +1,123 @@
+"""A viewer's pass: for who presents the claim and proves that its key is theirs, also after the claim has expired."""
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import segno
+from starlette.requests import Request
+from starlette.responses import Response
+
+from origin.database import Database
+from origin.responses import NOT_KEPT, Handler, refuse, tell
+from origin.settlement.answers import read_receipt, sign_pass
+from origin.settlement.holding import find_claim
+from origin.settlement.presenting import CODES, PARAMETERS, SECURITY, Trust, challenge
+from origin.settlement.receipts import SigningKeys
+from origin.settlement.settlements_store import read_decisions
+from shared.claims.passes import Pass, write_code, write_pass
+from shared.claims.tokens import fingerprint_claim
+from shared.openapi import Answer, Operation, Parameter
+from shared.problems import Code, Problem
+from shared.structs import ClaimId, Wire
+
+SVG: Final = "image/svg+xml"
+
+
+class PassView(Wire, frozen=True, kw_only=True):
+    """A pass, and what to type where there is no camera.
+
+    Attributes:
+        token: EdDSA JWS of type `pass+jwt`, as in the settlement; its QR code has just this text.
+        code: sixteen characters in four groups.
+        said: what the pass states.
+    """
+
+    claim_id: ClaimId
+    token: str
+    code: str
+    said: Pass
+
+
+_PARAMETERS: Final = (Parameter(name="claim_id", where="path", type=ClaimId), *PARAMETERS)
+_PROBLEMS: Final = (
+    *CODES,
+    Code.SETTLEMENT_UNKNOWN,
+    Code.IDEMPOTENCY_CONFLICT,
+    Code.NOTHING_TO_PICK_UP,
+    Code.UNAVAILABLE,
+)
+
+OPERATIONS: Final = (
+    Operation(
+        id="read_pass",
+        method="GET",
+        path="/v1/settlements/{claim_id}/pass",
+        summary="Read the pass of what is to be picked up, and its code to be typed.",
+        security=SECURITY,
+        parameters=_PARAMETERS,
+        answers={200: Answer(description="The pass.", type=PassView)},
+        problems=_PROBLEMS,
+    ),
+    Operation(
+        id="draw_pass",
+        method="GET",
+        path="/v1/settlements/{claim_id}/pass.svg",
+        summary="Read the pass as a QR code.",
+        security=SECURITY,
+        parameters=_PARAMETERS,
+        answers={200: Answer(description="The picture.", media_types=(SVG,))},
+        problems=_PROBLEMS,
+    ),
+)
+
+
+class Passes:
+    """The handlers of `OPERATIONS`."""
+
+    def __init__(self, database: Database, trust: Trust, keys: SigningKeys, clock_ms: Callable[[], int]) -> None:
+        self._database = database
+        self._trust = trust
+        self._keys = keys
+        self._clock_ms = clock_ms
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Return a handler for each operation."""
+        return {"read_pass": self._read, "draw_pass": self._draw}
+
+    async def _read(self, request: Request) -> Response:
+        found = await self._find(request)
+        return found if isinstance(found, Response) else tell(found)
+
+    async def _draw(self, request: Request) -> Response:
+        found = await self._find(request)
+        return found if isinstance(found, Response) else Response(draw_pass(found.token), 200, NOT_KEPT, SVG)
+
+    async def _find(self, request: Request) -> PassView | Response:
+        claim = find_claim(request, self._trust, self._clock_ms())
+        if isinstance(claim, Problem):
+            return challenge(claim)
+        async with self._database.connection() as connection:
+            decision = (await read_decisions(connection, [claim.jti])).get(claim.jti)
+        if decision is None:
+            return refuse(Problem(code=Code.SETTLEMENT_UNKNOWN))
+        if decision.fingerprint != fingerprint_claim(claim):
+            return refuse(Problem(code=Code.IDEMPOTENCY_CONFLICT))
+        if decision.receipt is None or decision.kid is None:
+            return refuse(Problem(code=Code.NOTHING_TO_PICK_UP))
+        said = write_pass(read_receipt(decision.receipt))
+        token = sign_pass(decision.receipt, decision.kid, self._keys)
+        if said is None or token is None:
+            return refuse(Problem(code=Code.NOTHING_TO_PICK_UP))
+        return PassView(claim_id=claim.jti, token=token, code=write_code(token), said=said)
+
+
+def draw_pass(token: str) -> bytes:
+    """Return a pass as the QR code of its text: an SVG that scales to what it is put into.
+
+    Errors are corrected at the lowest level that this size has room for: a screen is not stained, and larger modules
+    are read from farther off.
+    """
+    picture = io.BytesIO()
+    segno.make(token, error="l", micro=False).save(picture, kind="svg", xmldecl=False, omitsize=True)
+    return picture.getvalue()
