@@ -85,7 +85,7 @@ class RealStack:
     def _origin(self) -> Child:
         return next(child for child in reversed(self._children._running) if child.name == "origin")
 
-    def sell(self, clip: str, *, units: int, price_minor: int = 2400) -> None:
+    def sell(self, clip: str, *, units: int, price_minor: int = 2400, when_origin_away: str = "take") -> None:
         """Publish a clip with one offer of so many units, open now, and wait until the edge has it."""
         key = (self._data / "secrets" / OPERATOR_KEY).read_text().strip()
         now_ms = time.time_ns() // 1_000_000
@@ -93,7 +93,7 @@ class RealStack:
         drop = {
             "drop": f"{clip}-drop", "run": "r1", "sku": "lamp", "total": units, "opens_at_ms": now_ms - 60_000,
             "closes_at_ms": now_ms + HOUR_MS, "mode": "open", "max_quantity": 1, "per_viewer_cap": 1,
-            "when_origin_away": "take",
+            "when_origin_away": when_origin_away,
         }  # fmt: skip
         offer = {
             "offer": f"{clip}-offer", "drop": drop["drop"], "kind": "product", "names": names, "descriptions": {},
@@ -121,11 +121,12 @@ class RealStack:
         self.until_seen(clip)
 
     def until_seen(self, clip: str) -> None:
-        """Wait until the edge has a clip."""
+        """Wait until every node of the edge has a clip."""
         deadline = time.monotonic() + SEEN_S
-        while httpx.get(f"{self.edge_url}/v1/clips/{clip}/overlay", trust_env=False).status_code != 200:
-            assert time.monotonic() < deadline, "the edge never saw the clip"
-            time.sleep(0.1)
+        for url in self.stack.addresses.edge_urls:
+            while httpx.get(f"{url}/v1/clips/{clip}/overlay", trust_env=False).status_code != 200:
+                assert time.monotonic() < deadline, "the edge never saw the clip"
+                time.sleep(0.1)
 
 
 def reachable_folder(factory: pytest.TempPathFactory) -> Path:

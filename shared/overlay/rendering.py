@@ -76,7 +76,12 @@ class OfferCard(Wire, frozen=True, kw_only=True):
 
 
 class OfferView(OfferCard, frozen=True, kw_only=True):
-    """One offer as a viewer sees it now; `claimable` says whether a tap makes sense."""
+    """One offer as a viewer sees it now.
+
+    Attributes:
+        claimable: whether a tap makes sense: the window is open, something is left, and the drop does not close while
+            what is left is not known (`when_origin_away`).
+    """
 
     stock: StockView
     window: WindowState
@@ -125,6 +130,7 @@ class OfferTemplate:
     drop: str
     opens_at_ms: int
     closes_at_ms: int
+    when_origin_away: Literal["take", "close"]
     head: bytes
 
 
@@ -164,11 +170,17 @@ def render_json(template: OverlayTemplate, snapshots: Mapping[str, StockSnapshot
     for offer in template.offers:
         stock = view_stock(offer.drop, snapshots.get(offer.drop), template.words, now_ms)
         window = tell_window(offer.opens_at_ms, offer.closes_at_ms, now_ms)
-        claimable = b"true" if window == "open" and stock.state != "sold_out" else b"false"
+        claimable = b"true" if _is_claimable(offer, stock, window) else b"false"
         pieces += (comma, offer.head, _ENCODER.encode(stock), _WINDOW_JSON[window], claimable, b"}")
         comma = b","
     pieces.append(template.foot)
     return b"".join(pieces)
+
+
+def _is_claimable(offer: OfferTemplate, stock: StockView, window: WindowState) -> bool:
+    if window != "open" or stock.state == "sold_out":
+        return False
+    return offer.when_origin_away == "take" or not stock.stale
 
 
 _WINDOW_JSON: Final[dict[WindowState, bytes]] = {
@@ -218,12 +230,21 @@ def render_html(template: OverlayTemplate, snapshots: Mapping[str, StockSnapshot
         window = tell_window(offer.opens_at_ms, offer.closes_at_ms, now_ms)
         said = stock.text if window != "closed" else template.words["closed"]
         tail = (
-            f' <span data-window="{window}" data-state="{stock.state}" data-version="{stock.version}">'
-            f"{escape(said)}</span></p></li>"
+            f' <span data-window="{window}" data-state="{stock.state}" data-version="{stock.version}"'
+            f"{' data-stale' if stock.stale else ''}>{escape(said)}</span>"
+            f"{_age_html(stock, window, template.words, now_ms)}</p></li>"
         )
         pieces += (offer.head, tail.encode())
     pieces.append(template.foot)
     return b"".join(pieces)
+
+
+def _age_html(stock: StockView, window: WindowState, words: Mapping[str, str], now_ms: int) -> str:
+    """Return how old a count is that is still shown although it is stale; nothing else is claimed to be known."""
+    if not stock.stale or not stock.remaining or window == "closed":
+        return ""
+    age = str(max(0, now_ms - stock.as_of_ms) // 1000)
+    return f" <small>{escape(words['not_fresh'].replace('{age}', age))}</small>"
 
 
 def tell_window(opens_at_ms: int, closes_at_ms: int, now_ms: int) -> WindowState:
@@ -304,7 +325,13 @@ def _card(manifest: Manifest, offer: Offer, context: ViewerContext) -> OfferCard
 
 def _template(offer: Offer, head: bytes) -> OfferTemplate:
     terms = offer.terms
-    return OfferTemplate(drop=terms.drop, opens_at_ms=terms.opens_at_ms, closes_at_ms=terms.closes_at_ms, head=head)
+    return OfferTemplate(
+        drop=terms.drop,
+        opens_at_ms=terms.opens_at_ms,
+        closes_at_ms=terms.closes_at_ms,
+        when_origin_away=terms.when_origin_away,
+        head=head,
+    )
 
 
 def _offer_html(card: OfferCard) -> bytes:

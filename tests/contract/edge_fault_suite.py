@@ -1,5 +1,6 @@
 """What any edge does when what it needs is away, late, or wrong: it degrades, and says so."""
 
+import re
 from typing import Any, Final
 
 import pytest
@@ -104,6 +105,19 @@ class OriginFaultContract:
         assert told["stale"] is True
         assert told["age_ms"] >= STOCK_LATE_MS
 
+    def test_the_document_too_marks_stale_stock_and_tells_its_age(self, edge: Edge) -> None:
+        clip = edge.publish(remaining=50)
+        html = {"accept": "text/html", "accept_language": "en"}
+        fresh = edge.get(f"/v1/clips/{clip.clip}/overlay", **html).body.decode()
+        assert "50 left</span></p>" in fresh
+        assert "data-stale" not in fresh
+        edge.world.set_origin_away(away=True)
+        edge.world.wait_ms(STOCK_LATE_MS)
+        stale = edge.get(f"/v1/clips/{clip.clip}/overlay", **html).body.decode()
+        age = re.search(r" data-stale>50 left</span> <small>Stock as of (\d+) s ago</small>", stale)
+        assert age
+        assert int(age[1]) >= STOCK_LATE_MS // 1000
+
     def test_stock_that_was_never_read_is_unknown(self, edge: Edge) -> None:
         clip = edge.publish()
         edge.world.set_origin_away(away=True)
@@ -123,6 +137,7 @@ class OriginFaultContract:
             edge.overlay(clip)
         edge.world.set_origin_away(away=True)
         edge.world.wait_ms(STOCK_LATE_MS)
+        assert edge.overlay(clip)["offers"][0]["claimable"] == (mode == "take")
         received = edge.tap(clip)
         assert (received.status, received.json.get("code")) == (status, code)
 
