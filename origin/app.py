@@ -33,6 +33,8 @@ from origin.settlement.settlements import Settlements
 from origin.settlement.settling import Settler
 from origin.settlement.streams import Watcher
 from origin.settlement.writer import Writer
+from origin.trail.heads import Signer
+from origin.trail.proving import Proving
 
 
 class Parts:
@@ -73,6 +75,7 @@ class Parts:
             **service.handlers(),
             **operators.handlers(),
             **Edges(self.database, self.intake).handlers(),
+            **Proving(self.database, Signer(config.public_url, config.signing_keys), read_clock_ms).handlers(),
         }
 
     @contextlib.asynccontextmanager

@@ -18,6 +18,7 @@ from origin.insight import edges
 from origin.pickup import passes
 from origin.responses import Handler, refuse
 from origin.settlement import holding, presenting, settlements
+from origin.trail import proving
 from shared.openapi import Operation, build_document
 from shared.problems import Code, Problem
 
@@ -30,6 +31,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *service.OPERATIONS,
     *operators.OPERATIONS,
     *edges.OPERATIONS,
+    *proving.OPERATIONS,
 )
 SECURITY_SCHEMES: Final = {**presenting.SECURITY_SCHEMES, **guard.SECURITY_SCHEMES}
 

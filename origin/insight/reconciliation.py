@@ -17,6 +17,7 @@ from origin.insight.intake import Intake, QueueReader, Taken
 from origin.provider import Provider, ProviderAwayError
 from origin.settlement.presenting import Trust
 from origin.settlement.settling import Settler
+from origin.trail.heads import Signer, sign_open_ends
 from shared.claims.tokens import Claim
 from shared.insight.deliveries import judge_issue
 from shared.insight.events import ClaimIssued
@@ -63,6 +64,7 @@ class Reconciler:
         self._publisher = publisher
         self._trust = Trust(keys=config.claim_keys, issuer=config.issuer, audience=config.public_url)
         self._settler = Settler(config.public_url, config.signing_keys)
+        self._signer = Signer(config.public_url, config.signing_keys)
         intake = Intake(database, self._settler, self._trust)
         self._queue = QueueReader(database, provider, intake, config.intake_interval_ms)
         self._retention_days = retention_days
@@ -82,6 +84,7 @@ class Reconciler:
             expired = await drop_expired(connection, started_ms, self._retention_days)
         taken, queue_answered = await self._drain_queue()
         repaired = await self._repair(clock_ms)
+        await self._sign_trails(clock_ms())
         report = await self._compare(clock_ms())
         published, store_answered = await self._restore_manifests()
         run = Run(
@@ -163,6 +166,11 @@ class Reconciler:
             elif issued.claim is not None:
                 good.append((waiting, issued.claim))
         return good, forged
+
+    async def _sign_trails(self, now_ms: int) -> None:
+        """Sign where the audit trails end: whoever reads a head now can show later what was changed before it."""
+        async with self._database.transaction() as connection:
+            await sign_open_ends(connection, self._signer, now_ms)
 
     async def _compare(self, now_ms: int) -> Report:
         kept_since_ms = now_ms - self._retention_days * _DAY_MS

@@ -42,6 +42,8 @@ _UNSIGNED: Final = """
     WHERE NOT EXISTS (SELECT FROM trail_heads AS made WHERE made.drop = drops.drop AND made.position = last.position)
     ORDER BY drops.drop
 """
+_HEADS_AFTER: Final = "SELECT head FROM trail_heads WHERE drop = %s AND position > %s ORDER BY position LIMIT %s"
+_NEWEST_HEAD: Final = "SELECT head FROM trail_heads WHERE drop = %s ORDER BY position DESC LIMIT 1"
 _HEADS: Final = "SELECT position, head FROM trail_heads WHERE drop = %s ORDER BY position"
 # What is left of either side alone is what was removed or inserted.
 _PAIRS: Final = f"""
@@ -54,7 +56,12 @@ _PAIRS: Final = f"""
       ON made.claim_id = entry.claim_id AND entry.kind = 'settled'
     ORDER BY entry.position NULLS LAST, made.claim_id
 """  # noqa: S608 - our own column list
-_STOCK: Final = "SELECT total, free, held, settled FROM drops WHERE drop = %s"
+_STOCK: Final = """
+    SELECT total, free, held, settled, run, next_number, (
+      SELECT coalesce(sum(quantity), 0)::bigint FROM holds WHERE holds.drop = drops.drop AND state = 'held'
+    ) AS holds
+    FROM drops WHERE drop = %s
+"""
 
 
 class Stored(NamedTuple):
@@ -87,6 +94,18 @@ class Made(NamedTuple):
     stock_total: int
     stock_remaining: int
     stock_version: int
+
+
+class StockRow(NamedTuple):
+    """A drop's row as far as it can be computed from others; `holds` is what its holds add up to."""
+
+    total: int
+    free: int
+    held: int
+    settled: int
+    run: str
+    next_number: int
+    holds: int
 
 
 class Pair(NamedTuple):
@@ -150,10 +169,31 @@ async def read_heads(connection: Connection, drop: str) -> list[tuple[int, str]]
     return [(position, head) for position, head in await (await connection.execute(_HEADS, (drop,))).fetchall()]
 
 
-async def read_stock_row(connection: Connection, drop: str) -> tuple[int, int, int, int] | None:
-    """Return total, free, held and settled units of a drop."""
+async def read_stock_row(connection: Connection, drop: str) -> StockRow | None:
+    """Return the stock of a drop."""
     row = await (await connection.execute(_STOCK, (drop,))).fetchone()
-    return None if row is None else (row[0], row[1], row[2], row[3])
+    return None if row is None else StockRow(*row)
+
+
+async def read_tail(connection: Connection, drop: str) -> Tail:
+    """Return where a drop's trail ends."""
+    return read_tails(await (await connection.execute(ASK_TAILS, ([drop],))).fetchall()).get(drop, Tail())
+
+
+async def read_heads_after(connection: Connection, drop: str, position: int, limit: int) -> list[str]:
+    """Return the heads after a position, in order."""
+    return [head for (head,) in await (await connection.execute(_HEADS_AFTER, (drop, position, limit))).fetchall()]
+
+
+async def read_newest_head(connection: Connection, drop: str) -> str | None:
+    """Return the newest head of a drop."""
+    row = await (await connection.execute(_NEWEST_HEAD, (drop,))).fetchone()
+    return None if row is None else row[0]
+
+
+async def has_drop(connection: Connection, drop: str) -> bool:
+    """Return whether there is a drop of this id."""
+    return await (await connection.execute("SELECT FROM drops WHERE drop = %s", (drop,))).fetchone() is not None
 
 
 def _stored(row: tuple[Any, ...]) -> Stored:
