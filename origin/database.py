@@ -13,12 +13,13 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from origin.datafolder import locate_data_folder
 from origin.embedded import start_embedded
-from shared.errors import CliptillError, ServiceAwayError
+from shared.errors import CliptillError, ConfigurationError, ServiceAwayError
 
 VARIABLE: Final = "DATABASE_URL"
 POOL_MIN: Final = 1
@@ -41,8 +42,21 @@ def locate_database(environment: Mapping[str, str]) -> str:
     """Return the connection string of the database: `DATABASE_URL`, or the embedded server's, which is started.
 
     Blocking: call it before the event loop runs.
+
+    Raises:
+        ConfigurationError: `DATABASE_URL` is no connection string, or the data folder cannot be used.
+        ServiceAwayError: the embedded server does not start.
     """
-    return environment.get(VARIABLE) or start_embedded(locate_data_folder(environment))
+    given = environment.get(VARIABLE)
+    if not given:
+        return start_embedded(locate_data_folder(environment))
+    try:
+        conninfo_to_dict(given)
+    except psycopg.ProgrammingError as error:  # its text may quote a password: it stays here
+        raise ConfigurationError(
+            f"{VARIABLE} is no connection string of PostgreSQL: write it as postgresql://user:password@host/database"
+        ) from error
+    return given
 
 
 class Database:

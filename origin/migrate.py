@@ -27,7 +27,7 @@ from typing import Final, NamedTuple
 import msgspec
 import psycopg
 
-from origin.database import Connection, locate_database
+from origin.database import CONNECT_S, Connection, locate_database
 from shared.errors import CliptillError, ConfigurationError, ServiceAwayError
 
 FOLDER: Final = Path(__file__).parent / "migrations"
@@ -66,11 +66,14 @@ def migrate(conninfo: str, migrations: tuple[Migration, ...], now_ms: int) -> Re
     """Apply what is pending.
 
     Raises:
-        ConfigurationError: the database was changed by other files than these.
-        ServiceAwayError: the database is away.
+        ConfigurationError: the database was changed by other files than these, or this user may not change it.
+        ServiceAwayError: the database is away; the message says what the driver says, for whoever started this.
     """
     try:
-        with psycopg.connect(conninfo, autocommit=True) as connection, connection.transaction():
+        with (
+            psycopg.connect(conninfo, autocommit=True, connect_timeout=CONNECT_S) as connection,
+            connection.transaction(),
+        ):
             connection.execute(_LOCK)
             connection.execute(_TABLE)
             done: dict[str, str] = dict(connection.execute(_APPLIED).fetchall())
@@ -82,7 +85,9 @@ def migrate(conninfo: str, migrations: tuple[Migration, ...], now_ms: int) -> Re
                     "INSERT INTO schema_migrations VALUES (%s, %s, %s)", (migration.name, migration.sha256, now_ms)
                 )
     except psycopg.OperationalError as error:
-        raise ServiceAwayError("the database is away") from error
+        raise ServiceAwayError(f"the database is away: {' '.join(str(error).split())}") from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConfigurationError(f"the database's user may not do this: {error.diag.message_primary}") from error
     names = tuple(migration.name for migration in migrations)
     return Report(applied=tuple(migration.name for migration in pending), schema=names)
 

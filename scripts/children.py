@@ -23,6 +23,7 @@ from typing import IO, Any, TypeVar
 TAIL_LINES = 15
 LINE_BYTES_MOST = 1024**2
 DRAIN_S = 1.0
+FOR_THE_USER = "cliptill: "  # how our programs begin the line that says why they cannot go on
 WORRYING_LEVELS = ("warning", "error", "critical")
 WORRYING_LINE = re.compile(
     r"\b(?:WARN|WARNING|ERROR|CRITICAL|FATAL|PANIC|Traceback|Uncaught)\b|^\w*(?:Error|Exception)\b"
@@ -73,10 +74,13 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
-    def last_words(self) -> str:
-        """Return the last lines of the child's output, and where the rest is."""
+    def obituary(self) -> str:
+        """Return why the child ended: the one line that it left for the user, or else its last lines."""
+        last = self.tail[-1] if self.tail else ""
+        if last.startswith(FOR_THE_USER):
+            return f"{last.removeprefix(FOR_THE_USER)} (whole log: {self.log})"
         said = "".join(f"\n  {self.name}: {line}" for line in self.tail)
-        return f"{said}\n  (whole log: {self.log})"
+        return f"{self.name} ended (exit code {self.process.returncode}):{said}\n  (whole log: {self.log})"
 
     async def _listen(self) -> None:
         stream = self.process.stdout
@@ -93,8 +97,10 @@ class Child:
                 self._take(line, file)
 
     def _take(self, line: bytes, file: IO[bytes]) -> None:
-        file.write(line)
-        file.flush()
+        # A full disk loses lines; unread, the pipe would fill up too, and stop the child.
+        with contextlib.suppress(OSError):
+            file.write(line)
+            file.flush()
         text = line.decode(errors="replace").rstrip()
         document = _document(text)
         if document is not None and document.get("ready") and not self._ready.done():
@@ -159,8 +165,7 @@ class Children:
             await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
             if not self._death.done():
                 return task.result()
-            child = self._death.result()
-            raise RunError(f"{child.name} ended (exit code {child.process.returncode}):{child.last_words()}")
+            raise RunError(self._death.result().obituary())
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

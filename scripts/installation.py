@@ -29,10 +29,10 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, NoReturn
 
-from scripts.progress import Progress, SetupError
+from scripts.progress import GIB, Progress, SetupError, describe_missing_room
 
 NODE_MINIMUM = 20
-FREE_BYTES_NEEDED = 2 * 1024**3
+FREE_BYTES_NEEDED = 2 * GIB
 LEVELS = {"run": "origin.txt", "development": "development.txt"}
 STAMP = ".cliptill-{}.stamp"
 # What would lead the environment's Python, or pip, to other places than the environment.
@@ -53,7 +53,7 @@ def set_up(root: str, level: str) -> dict[str, str] | None:
         signal.signal(signal.SIGHUP, _interrupt)
     try:
         state = clone / ".cliptill"
-        state.mkdir(exist_ok=True)
+        state.mkdir(exist_ok=True, mode=0o700)
         progress = Progress()
         with _only_one(state / "setup.lock", progress):
             check_node(progress)
@@ -185,12 +185,8 @@ def _log(clone: Path, name: str) -> Path:
 
 
 def _check_room(clone: Path) -> None:
-    free = shutil.disk_usage(clone).free
-    if free < FREE_BYTES_NEEDED:
-        raise SetupError(
-            f"{FREE_BYTES_NEEDED // 1024**3} GiB of free disk are needed, and there are {free / 1024**3:.1f} GiB "
-            f"where this clone is ({clone}): make room, then start again"
-        )
+    if missing := describe_missing_room(clone, FREE_BYTES_NEEDED):
+        raise SetupError(missing)
 
 
 @contextmanager

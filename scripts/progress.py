@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 HEARTBEAT_S = 10.0
 GRACE_S = 5.0
+GIB = 1024**3
 LOG_LINE_CHARACTERS = 160
 # npm says why in the first of its error lines that is a sentence; pip in the last.
 NPM_ERROR = re.compile(r"npm error (?!(?:code|errno|syscall|path|type|signal|command)\b)(?P<why>.+)")
@@ -83,6 +85,17 @@ class Progress:
                 return process.wait(HEARTBEAT_S)
             except subprocess.TimeoutExpired:
                 self.say(f"{what}: still at it")
+
+
+def describe_missing_room(folder: Path, needed_bytes: int) -> str | None:
+    """Return, in one line with its remedy, that the folder's disk has not this much room left; None when it has."""
+    free = shutil.disk_usage(folder).free
+    if free >= needed_bytes:
+        return None
+    return (
+        f"{needed_bytes / GIB:g} GiB of free disk are needed, and there are {free / GIB:.1f} GiB in {folder}: "
+        "make room, then start again"
+    )
 
 
 def last_words(log: str) -> str:

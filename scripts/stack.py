@@ -15,6 +15,7 @@ from scripts import settings
 from scripts.children import Children, RunError
 from scripts.demo.campaign import CLIP, CampaignError, Loader
 from scripts.emulator.faults import Faults, FaultSetter, read_faults
+from scripts.progress import GIB, describe_missing_room
 from scripts.settings import Addresses, Options, Secrets
 from shared.errors import ConfigurationError
 
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 READY_S = 60.0
 POLL_S = 0.05
 DATABASE_GRACE_S = 30.0
+DATABASE_ROOM_BYTES = GIB // 4  # it takes 40 MiB when it is new, and a full disk stops it
 OPERATOR_KEY = "operator_key"
 
 Say = Callable[[str], None]
@@ -111,6 +113,8 @@ class _Starter:
     async def _start_database(self) -> str:
         if self._options.database_url:
             return self._options.database_url
+        if missing := describe_missing_room(self._options.data, DATABASE_ROOM_BYTES):
+            raise RunError(missing)
         command = python_command("scripts.database", str(self._options.data))
         child = await self._children.start("database", command, self._base, grace_s=DATABASE_GRACE_S)
         return str((await child.ready())["url"])

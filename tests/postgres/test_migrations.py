@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from origin.migrate import Migration, Report, list_migrations, migrate
 from shared.errors import ConfigurationError, ServiceAwayError
@@ -52,6 +53,24 @@ def test_command_run_twice_at_once_migrates_once(empty: str) -> None:
 def test_command_says_what_it_did(empty: str) -> None:
     assert command(empty).stdout == f"applied: {', '.join(NAMES)}\n"
     assert command(empty).stdout == "applied: nothing, the schema is up to date\n"
+
+
+def test_user_who_may_not_make_tables_is_refused(empty: str) -> None:
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute("CREATE ROLE reader LOGIN")
+    try:
+        with pytest.raises(ConfigurationError, match="may not do this: permission denied for schema public"):
+            migrate(make_conninfo(empty, user="reader"), list_migrations(), 0)
+    finally:
+        with psycopg.connect(empty, autocommit=True) as connection:
+            connection.execute("DROP ROLE reader")
+
+
+def test_address_that_is_none_is_refused_without_repeating_it(empty: str) -> None:
+    done = command(f"hunter2 {empty}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("cliptill: DATABASE_URL is no connection string of PostgreSQL: write it as")
+    assert "hunter2" not in done.stderr
 
 
 def test_migration_that_fails_leaves_nothing(empty: str) -> None:
@@ -102,7 +121,8 @@ def test_database_that_is_away_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ServiceAwayError):
         migrate(nowhere, list_migrations(), 0)
     done = command(nowhere)
-    assert (done.returncode, done.stderr) == (1, "cliptill: the database is away\n")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("cliptill: the database is away: connection is bad: connection to server on socket")
 
 
 def test_stock_that_does_not_add_up_is_refused_by_the_database(conninfo: str) -> None:

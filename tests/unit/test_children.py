@@ -53,6 +53,30 @@ def test_a_child_that_ends_by_itself_ends_the_run_with_its_last_words(tmp_path: 
     asyncio.run(go())
 
 
+def test_what_a_child_says_to_the_user_before_it_ends_is_all_that_the_user_is_told(tmp_path: Path) -> None:
+    async def go() -> None:
+        children = Children(tmp_path, tmp_path)
+        await start(children, "print('chatter'); print('cliptill: the key is missing: set it'); raise SystemExit(1)")
+        with pytest.raises(RunError) as ended:
+            await children.guard(never())
+        await children.stop()
+        assert str(ended.value) == f"the key is missing: set it (whole log: {tmp_path / 'it.log'})"
+
+    asyncio.run(go())
+
+
+def test_a_child_is_heard_out_when_the_disk_of_its_log_is_full(tmp_path: Path) -> None:
+    async def go() -> None:
+        children = Children(tmp_path, tmp_path)
+        full = tmp_path / "it.log"
+        full.symlink_to("/dev/full")
+        child = await start(children, "print('x' * 200_000); print('{\"ready\": true}', flush=True); input()")
+        assert await children.guard(child.ready()) == {"ready": True}
+        await children.stop()
+
+    asyncio.run(go())
+
+
 def test_a_child_that_will_not_end_is_killed_with_its_own_children(tmp_path: Path) -> None:
     code = (
         "import signal, subprocess, time, json\n"
