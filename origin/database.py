@@ -15,6 +15,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
+from psycopg.types.string import BytesBinaryDumper
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from origin.datafolder import locate_data_folder
@@ -121,4 +122,6 @@ class Database:
 
 
 async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
+    # In binary COPY the driver would take its oldest adapter of bytea, which is not compiled.
+    connection.adapters.register_dumper(bytes, BytesBinaryDumper)
     await connection.execute(SESSION)

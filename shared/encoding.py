@@ -7,12 +7,16 @@ lists of fields hash alike.
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from binascii import b2a_base64
 from collections.abc import Iterable
+from typing import Final
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
 def encode_base64url(raw: bytes) -> str:
     """Return `raw` as base64url without padding."""
-    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode("ascii")
 
 
 def decode_base64url(text: str | bytes) -> bytes | None:
@@ -27,7 +31,7 @@ def decode_base64url(text: str | bytes) -> bytes | None:
 
 def digest_fields(domain: str, fields: Iterable[str]) -> bytes:
     """Return the SHA-256 over `domain` and `fields`, each framed by its length in bytes."""
-    framed = bytearray()
+    framed = b""
     for field in (domain, *fields):
         raw = field.encode()
         framed += len(raw).to_bytes(4, "big") + raw

@@ -1,6 +1,6 @@
 """SQL of holds. Every change of one is made under the lock on its drop's row (`settlements_store.lock_and_read`)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -18,8 +18,9 @@ PaidBy = Literal["card", "wallet"]
 _COLUMNS: Final = "claim_id, drop, run, viewer, fingerprint, quantity, state, until_ms, payment, claim, held_at_ms"
 _CONCERNED: Final = f"""
     SELECT {_COLUMNS} FROM holds WHERE drop = ANY(%(drops)s) AND state = 'held' AND until_ms <= %(now)s
-    UNION SELECT {_COLUMNS} FROM holds WHERE drop = ANY(%(drops)s) AND state = 'held' AND viewer = ANY(%(viewers)s)
-    UNION SELECT {_COLUMNS} FROM holds WHERE claim_id = ANY(%(ids)s)
+    UNION SELECT {_COLUMNS} FROM holds
+      WHERE drop = ANY(%(drops)s) AND state = 'held' AND viewer = ANY(string_to_array(%(viewers)s, ','))
+    UNION SELECT {_COLUMNS} FROM holds WHERE claim_id = ANY(string_to_array(%(ids)s, ','))
 """  # noqa: S608 - our own column list
 _ONE: Final = f"SELECT {_COLUMNS} FROM holds WHERE claim_id = %s"  # noqa: S608 - as above
 _ADD: Final = """
@@ -110,11 +111,19 @@ def describe_hold(claim: Claim, issuer: str, payment: PaidBy, *, held_at_ms: int
     )
 
 
+def join_ids(ids: Iterable[str]) -> str:
+    """Return ids as one text, for `string_to_array(..., ',')`: base64url has no comma."""
+    return ",".join(ids)
+
+
 async def read_concerned(
-    connection: Connection, drops: Sequence[str], ids: Sequence[str], viewers: Sequence[str], now_ms: int
+    connection: Connection, drops: Sequence[str], ids: str, viewers: str, now_ms: int
 ) -> list[StoredHold]:
-    """Return the holds that a batch must know: overdue ones of its drops, live ones of its viewers, its claims' own."""
-    wanted = {"drops": list(drops), "ids": list(ids), "viewers": list(viewers), "now": now_ms}
+    """Return the holds that a batch must know: overdue ones of its drops, live ones of its viewers, its claims' own.
+
+    `ids` and `viewers` are as of `join_ids`.
+    """
+    wanted = {"drops": list(drops), "ids": ids, "viewers": viewers, "now": now_ms}
     cursor = connection.cursor(row_factory=class_row(StoredHold))
     return await (await cursor.execute(_CONCERNED, wanted)).fetchall()
 

@@ -6,10 +6,13 @@ Rules:
    what was decided, then write. Each statement sees all that was committed before it began, so after the lock nothing
    that concerns these drops can be missed.
 2. Statements are set-based: their number does not depend on the number of claims. New rows go in by COPY, which was
-   measured at four times the rows a second of `INSERT ... SELECT FROM unnest(...)`.
+   measured at four times the rows a second of `INSERT ... SELECT FROM unnest(...)`, and in its binary format, which
+   the server reads in half the time of text.
+3. Lists of ids go as one text (`join_ids`): no id has a comma, and the driver's own arrays took longer to write than
+   the server took to look all of them up.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -17,7 +20,7 @@ from psycopg.rows import class_row
 
 from origin.database import Connection
 from origin.settlement.answers import Decision
-from origin.settlement.holds_store import PaidBy, StoredHold, read_concerned
+from origin.settlement.holds_store import PaidBy, StoredHold, join_ids, read_concerned
 from origin.trail.trail_store import ASK_TAILS, read_tails
 from shared.audit.trail import Tail
 from shared.claims.settlement import DropStock
@@ -33,10 +36,10 @@ _DECISION_COLUMNS: Final = """
     claim_id, drop, fingerprint, code, receipt, kid, source, settled_at_ms AS decided_at_ms,
     stock_total, stock_remaining, stock_version
 """
-_DECIDED: Final = f"SELECT {_DECISION_COLUMNS} FROM settlements WHERE claim_id = ANY(%s)"  # noqa: S608 - as above
+_DECIDED: Final = f"SELECT {_DECISION_COLUMNS} FROM settlements WHERE claim_id = ANY(string_to_array(%s, ','))"  # noqa: S608 - as above
 _TAKEN: Final = """
     SELECT drop, run, viewer, sum(quantity)::int FROM settlements
-    WHERE drop = ANY(%s) AND viewer = ANY(%s) AND status = 'settled'
+    WHERE drop = ANY(%s) AND viewer = ANY(string_to_array(%s, ',')) AND status = 'settled'
     GROUP BY drop, run, viewer
 """
 _PAID_OFFERS: Final = "SELECT offer, payment FROM offers WHERE offer = ANY(%s) AND payment IN ('card', 'wallet')"
@@ -44,13 +47,21 @@ _WRITE: Final = """
     COPY settlements (
       claim_id, drop, run, viewer, fingerprint, status, code, quantity, first_number, total_minor, currency,
       creator, clip, offer, arm, lines, receipt, kid, source, settled_at_ms, stock_total, stock_remaining, stock_version
-    ) FROM STDIN
+    ) FROM STDIN (FORMAT BINARY)
 """
+_WRITE_TYPES: Final = (
+    *("text",) * 7, "int4", "int4", "int8", *("text",) * 5, "bytea", "bytea", "text", "text", "int8", "int4", "int4",
+    "int8",
+)  # fmt: skip
 _UPDATE: Final = """
-    UPDATE drops SET free = %(free)s, held = %(held)s, settled = %(settled)s, next_number = %(next_number)s,
-      stock_version = %(version)s, updated_ms = %(now_ms)s
-    WHERE drop = %(drop)s
+    UPDATE drops SET free = new.free, held = new.held, settled = new.settled, next_number = new.next_number,
+      stock_version = new.version, updated_ms = %s
+    FROM unnest(%s::text[], %s::int[], %s::int[], %s::int[], %s::int[], %s::bigint[])
+      AS new (drop, free, held, settled, next_number, version)
+    WHERE drops.drop = new.drop COLLATE "C"
 """
+_ENCODE: Final = msgspec.json.Encoder().encode
+_JSONB_VERSION: Final = b"\x01"  # the binary format of jsonb: its version, then the text
 
 
 class Known(NamedTuple):
@@ -85,9 +96,9 @@ class NewDecision(NamedTuple):
 async def lock_and_read(connection: Connection, drops: Sequence[str], claims: Sequence[Claim], now_ms: int) -> Known:
     """Lock `drops`, those of `claims` among them, and return what is known. One round trip, in a transaction."""
     names = sorted(drops)
-    ids = list({claim.jti for claim in claims})
-    viewers = list({claim.cnf.jkt for claim in claims})
-    offers = list({claim.offer for claim in claims if claim.total_minor})
+    ids = join_ids({claim.jti for claim in claims})
+    viewers = join_ids({claim.cnf.jkt for claim in claims})
+    offers = list({claim.offer for claim in claims})
     async with connection.pipeline():
         locked = await connection.cursor(row_factory=class_row(DropStock)).execute(_LOCK, (names,))
         decided = await connection.cursor(row_factory=class_row(Decision)).execute(_DECIDED, (ids,))
@@ -105,26 +116,30 @@ async def lock_and_read(connection: Connection, drops: Sequence[str], claims: Se
         )
 
 
-async def write_decisions(connection: Connection, decisions: Sequence[NewDecision]) -> None:
-    """Store new decisions.
+async def write_decisions(connection: Connection, decisions: Iterable[NewDecision]) -> None:
+    """Store new decisions; each is asked for when the rows before it are on their way.
 
     Raises:
         ClashError: through the transaction, when one of the claims was decided elsewhere meanwhile.
     """
     async with connection.cursor() as cursor, cursor.copy(_WRITE) as copy:
+        copy.set_types(_WRITE_TYPES)
         for new in decisions:
             await copy.write_row(_row(new))
 
 
-async def write_drop(connection: Connection, drop: DropStock, now_ms: int) -> None:
-    """Store a drop's new stock."""
-    await connection.execute(_UPDATE, {**msgspec.structs.asdict(drop), "now_ms": now_ms})
+async def write_drops(connection: Connection, drops: Sequence[DropStock], now_ms: int) -> None:
+    """Store the new stock of drops."""
+    if drops:
+        rows = ((drop.drop, drop.free, drop.held, drop.settled, drop.next_number, drop.version) for drop in drops)
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        await connection.execute(_UPDATE, (now_ms, *columns))
 
 
 async def read_decisions(connection: Connection, claim_ids: Sequence[str]) -> dict[str, Decision]:
     """Return what was decided of those claims, by id."""
     cursor = connection.cursor(row_factory=class_row(Decision))
-    await cursor.execute(_DECIDED, (list(claim_ids),))
+    await cursor.execute(_DECIDED, (join_ids(claim_ids),))
     return {row.claim_id: _typed(row) for row in await cursor.fetchall()}
 
 
@@ -156,7 +171,7 @@ def _row(new: NewDecision) -> tuple[object, ...]:
         claim.clip,
         claim.offer,
         keep_text(claim.arm),
-        _encode_lines(claim),
+        _JSONB_VERSION + _ENCODE(claim.lines),
         decision.receipt,
         decision.kid,
         decision.source,
@@ -165,7 +180,3 @@ def _row(new: NewDecision) -> tuple[object, ...]:
         decision.stock_remaining,
         decision.stock_version,
     )
-
-
-def _encode_lines(claim: Claim) -> str:
-    return msgspec.json.encode(claim.lines).decode()

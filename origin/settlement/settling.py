@@ -5,7 +5,7 @@ that edge events report, in the transaction that stores the events), and payment
 the transaction that notes the money).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -20,7 +20,7 @@ from origin.settlement.settlements_store import (
     keep_text,
     lock_and_read,
     write_decisions,
-    write_drop,
+    write_drops,
 )
 from origin.trail.appending import Trail, collect
 from origin.trail.facts import list_facts
@@ -43,7 +43,7 @@ from shared.claims.settlement import (
     settle_batch,
 )
 from shared.claims.settlement import Decision as Verdict
-from shared.claims.tokens import Claim, fingerprint_claim
+from shared.claims.tokens import Claim, count_units, fingerprint_claim
 from shared.problems import Code
 
 
@@ -89,10 +89,11 @@ class Settler:
         places: dict[str, list[int]] = {}
         for place, claim in enumerate(claims):
             places.setdefault(claim.drop, []).append(place)
-        answers: dict[int, Decision | HeldClaim | Conflict] = {}
         for drop in sorted(places):
-            answers.update(zip(places[drop], batch.decide(drop, [claims[at] for at in places[drop]]), strict=True))
+            batch.decide(drop, [claims[at] for at in places[drop]])
         await batch.write(connection)
+        order = (place for drop in sorted(places) for place in places[drop])
+        answers = dict(zip(order, batch.answers(), strict=True))
         return [answers[place] for place in range(len(claims))]
 
     async def release_in(self, connection: Connection, held: StoredHold, now_ms: int) -> None:
@@ -116,16 +117,29 @@ class Settler:
         return len(batch.moved)
 
 
+class _Judged(NamedTuple):
+    """A claim, and what the core says of it."""
+
+    claim: Claim
+    verdict: Verdict
+    drop: DropStock | None
+
+
 class _Batch:
-    """One batch on its way: what was known before, and what was decided since."""
+    """One batch on its way: what was known before, and what was decided since.
+
+    Receipts and trail entries are made while the rows go out (`_make_decisions`): the server stores the first of a
+    batch while the last are still being made.
+    """
 
     def __init__(self, settler: Settler, known: Known, source: Source, now_ms: int) -> None:
         self._settler = settler
         self._known = known
         self._source: Source = source
         self._now_ms = now_ms
+        self._fingerprints = {claim_id: decision.fingerprint for claim_id, decision in known.decided.items()}
         self._decisions: dict[str, Decision] = dict(known.decided)
-        self.news: list[NewDecision] = []
+        self._judged: list[_Judged] = []
         self.changed: list[DropStock] = []
         self.trails: dict[str, Trail] = {}
         self.moved: dict[str, Hold] = {}
@@ -143,10 +157,9 @@ class _Batch:
 
     async def write(self, connection: Connection) -> None:
         """Store all that is new."""
-        for stock in self.changed:
-            await write_drop(connection, stock, self._now_ms)
-        if self.news:
-            await write_decisions(connection, self.news)
+        await write_drops(connection, self.changed, self._now_ms)
+        if any(isinstance(judged.verdict, Settled | Refused) for judged in self._judged):
+            await write_decisions(connection, self._make_decisions())
         await write_trail(connection, *collect(self.trails.values()))
         new = [msgspec.structs.replace(held, hold=self.moved[claim_id]) for claim_id, held in self._held.items()]
         await add_holds(connection, new, self._now_ms)
@@ -154,48 +167,61 @@ class _Batch:
             connection, [hold for claim_id, hold in self.moved.items() if claim_id not in self._held], self._now_ms
         )
 
-    def decide(self, drop_id: str, claims: Sequence[Claim]) -> list[Decision | HeldClaim | Conflict]:
+    def decide(self, drop_id: str, claims: Sequence[Claim]) -> None:
         """Decide the claims of one drop, in order."""
         presented = [present_claim(claim, self._source, self._way_of(claim)) for claim in claims]
-        fingerprints = {claim_id: decision.fingerprint for claim_id, decision in self._decisions.items()}
         drop = self._known.drops.get(drop_id)
         verdicts: Sequence[Verdict]
         if drop is None:
-            verdicts = [_refuse_unknown(claim, fingerprints) for claim in presented]
+            verdicts = [_refuse_unknown(claim, self._fingerprints) for claim in presented]
         else:
             taken = {viewer: n for (d, run, viewer), n in self._known.taken.items() if (d, run) == (drop_id, drop.run)}
             holds = self.holds_of(drop_id)
-            outcome = settle_batch(drop, fingerprints, taken, presented, holds=holds, now_ms=self._now_ms)
+            outcome = settle_batch(drop, self._fingerprints, taken, presented, holds=holds, now_ms=self._now_ms)
             verdicts = outcome.decisions
             self.note(drop, outcome)
-        return [self._answer(claim, verdict, drop) for claim, verdict in zip(claims, verdicts, strict=True)]
+        for claim, verdict in zip(claims, verdicts, strict=True):
+            self._judged.append(_Judged(claim, verdict, drop))
+            if isinstance(verdict, Settled | Refused):
+                self._fingerprints[claim.jti] = verdict.claim.fingerprint
+            elif isinstance(verdict, Held) and verdict.fresh:
+                self._held[claim.jti] = NewHold(
+                    claim=claim, hold=verdict.hold, payment=self._known.paid_by[claim.offer]
+                )
+
+    def answers(self) -> Iterator[Decision | HeldClaim | Conflict]:
+        """Return what is told of each claim, in the order of `decide`, once all is written."""
+        for claim, verdict, _ in self._judged:
+            if isinstance(verdict, Conflicting):
+                yield Conflict(claim.jti)
+            elif isinstance(verdict, Held):
+                yield self._describe_held(claim)
+            else:
+                yield self._decisions[claim.jti]
+
+    def _make_decisions(self) -> Iterator[NewDecision]:
+        """Make the rows of all that is decided for good, one after the other."""
+        for claim, verdict, drop in self._judged:
+            if isinstance(verdict, Settled | Refused):
+                yield self._keep(claim, verdict, drop)
 
     def _way_of(self, claim: Claim) -> Way:
         if self._source == "payment":
             return "paid"
-        return "hold" if claim.total_minor and claim.offer in self._known.paid_by else "settle"
-
-    def _answer(self, claim: Claim, verdict: Verdict, drop: DropStock | None) -> Decision | HeldClaim | Conflict:
-        if isinstance(verdict, Held):
-            return self._keep_held(claim, verdict)
-        if isinstance(verdict, Settled | Refused):
-            self._keep(claim, verdict, drop)
-        return Conflict(claim.jti) if isinstance(verdict, Conflicting) else self._decisions[claim.jti]
+        return "hold" if claim.offer in self._known.paid_by and claim.total_minor else "settle"
 
     def _paid_by(self, claim: Claim) -> PaidBy | None:
         """Return how a claim is paid, when it is paid before it settles: as it was held, else as it is offered."""
         stored = self._known.holds.get(claim.jti)
         return self._known.paid_by.get(claim.offer) if stored is None else stored.payment
 
-    def _keep_held(self, claim: Claim, verdict: Held) -> HeldClaim:
-        if verdict.fresh:
-            self._held[claim.jti] = NewHold(claim=claim, hold=verdict.hold, payment=self._known.paid_by[claim.offer])
+    def _describe_held(self, claim: Claim) -> HeldClaim:
         new, issuer = self._held.get(claim.jti), self._settler.issuer
         if new is not None:
             return describe_hold(new.claim, issuer, new.payment, held_at_ms=self._now_ms, until_ms=new.hold.until_ms)
         return self._known.holds[claim.jti].describe(issuer)
 
-    def _keep(self, claim: Claim, verdict: Settled | Refused, drop: DropStock | None) -> None:
+    def _keep(self, claim: Claim, verdict: Settled | Refused, drop: DropStock | None) -> NewDecision:
         receipt = None
         if isinstance(verdict, Settled):
             paid = self._paid_by(claim) if verdict.claim.way == "paid" else None
@@ -220,9 +246,9 @@ class _Batch:
         )
         self._decisions[claim.jti] = decision
         given = (verdict.quantity, verdict.first_number) if isinstance(verdict, Settled) else (0, None)
-        self.news.append(NewDecision(claim, decision, *given))
         if receipt is not None:
-            self._append(claim, decision, receipt)
+            self._append(claim, decision, receipt, given[0])
+        return NewDecision(claim, decision, *given)
 
     def _trail_of(self, drop: str) -> Trail:
         trail = self.trails.get(drop)
@@ -231,7 +257,7 @@ class _Batch:
             trail = self.trails[drop] = Trail(drop, tail, self._settler.issuer, self._settler.keys)
         return trail
 
-    def _append(self, claim: Claim, decision: Decision, receipt: bytes) -> None:
+    def _append(self, claim: Claim, decision: Decision, receipt: bytes, units: int) -> None:
         """Append a settlement to its drop's audit trail."""
         facts = list_facts(
             viewer=claim.cnf.jkt,
@@ -243,21 +269,18 @@ class _Batch:
             stock_remaining=decision.stock_remaining,
             stock_version=decision.stock_version,
         )
-        self._trail_of(claim.drop).append("settled", claim.jti, claim.quantity, receipt, facts, self._now_ms)
+        self._trail_of(claim.drop).append("settled", claim.jti, units, receipt, facts, self._now_ms)
 
 
 def present_claim(claim: Claim, source: Source, way: Way = "settle") -> Presented:
     """Return a verified claim as the core takes it: lines summed per SKU."""
-    units: dict[str, int] = {}
-    for line in claim.lines:
-        units[line.sku] = units.get(line.sku, 0) + line.quantity
     return Presented(
         claim_id=claim.jti,
         drop=claim.drop,
         run=claim.run,
         viewer=claim.cnf.jkt,
         fingerprint=fingerprint_claim(claim),
-        units=tuple(units.items()),
+        units=count_units(claim),
         source=source,
         way=way,
     )

@@ -4,12 +4,13 @@ Rules:
 
 1. Nothing waits for company. A claim on an idle drop settles at once; what arrives while a batch of its drop is on its
    way makes the next batch. So the batches grow with the load, and only with it.
-2. One lane for each drop: batches of one drop follow each other (they would wait for the drop's lock anyway), and
-   batches of different drops do not wait for each other. A batch is one transaction.
-3. An answer is given after the commit. When it is not known whether a transaction was committed, the batch is done
+2. Batches of one drop follow each other: they would wait for the drop's lock anyway. A batch is one transaction.
+3. Few transactions at once, however many drops: more would fight over connections and processors. While there are
+   fewer drops than transactions, each drop has its own, and none waits for another; beyond that, they share.
+4. An answer is given after the commit. When it is not known whether a transaction was committed, the batch is done
    again: a decision is made once, so the second time finds it.
-4. The number of claims that wait is bounded. Beyond it a claim is refused at the door, and nothing is stored.
-5. Closing takes no more claims, and ends when all that were taken have their answer.
+5. The number of claims that wait is bounded. Beyond it a claim is refused at the door, and nothing is stored.
+6. Closing takes no more claims, and ends when all that were taken have their answer.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from shared.errors import CliptillError, ServiceAwayError
 
 MAX_BATCH: Final = 1_000
 MAX_WAITING: Final = 4_000
+MAX_TRANSACTIONS: Final = 4  # half of the connections of a process: the others read
 RETRY_FOR_S: Final = 4.0
 RETRY_PAUSE_S: Final = 0.1
 
@@ -60,8 +62,11 @@ class Writer:
         self._database = database
         self._settler = settler
         self._clock_ms = clock_ms
-        self._lanes: dict[str, deque[_Waiting]] = {}
+        self._lanes: dict[str, deque[_Waiting]] = {}  # of drops with claims that wait
+        self._busy: set[str] = set()  # drops with a batch on its way
+        self._ready: dict[str, None] = {}  # drops whose claims wait for a transaction only, first come first
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running = 0
         self._waiting = 0
         self._closed = False
 
@@ -78,29 +83,52 @@ class Writer:
         waiting = _Waiting(claim, loop.time(), loop.create_future())
         self._waiting += 1
         lane = self._lanes.get(claim.drop)
-        if lane is None:
-            self._lanes[claim.drop] = deque((waiting,))
-            task = asyncio.create_task(self._run_lane(claim.drop))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        else:
+        if lane is not None:
             lane.append(waiting)
+        else:
+            self._lanes[claim.drop] = deque((waiting,))
+            if claim.drop not in self._busy:
+                self._ready[claim.drop] = None
+                self._begin()
         return await waiting.answer
 
     async def close(self) -> None:
         """Take no more claims, and wait until all that were taken are answered."""
         self._closed = True
-        if self._tasks:
+        while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _run_lane(self, drop: str) -> None:
-        """Settle batch after batch of one drop, until none waits."""
-        lane = self._lanes[drop]
-        while lane:
-            batch = [lane.popleft() for _ in range(min(MAX_BATCH, len(lane)))]
+    def _begin(self) -> None:
+        """Begin as many transactions as may run, and share the ready drops out among them (rule 3)."""
+        while self._ready and self._running < MAX_TRANSACTIONS:
+            share = -(-len(self._ready) // (MAX_TRANSACTIONS - self._running))
+            batch: list[_Waiting] = []
+            drops: list[str] = []
+            while self._ready and len(drops) < share and len(batch) < MAX_BATCH:
+                drop = next(iter(self._ready))
+                del self._ready[drop]
+                drops.append(drop)
+                batch += self._take(drop, MAX_BATCH - len(batch))
+            self._busy.update(drops)
             self._waiting -= len(batch)
-            await self._settle_batch(batch)
-        del self._lanes[drop]
+            self._running += 1
+            task = asyncio.create_task(self._run(drops, batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _take(self, drop: str, most: int) -> list[_Waiting]:
+        lane = self._lanes[drop]
+        if len(lane) <= most:
+            return list(self._lanes.pop(drop))
+        return [lane.popleft() for _ in range(most)]
+
+    async def _run(self, drops: list[str], batch: list[_Waiting]) -> None:
+        """Settle one batch, then let the next ones begin."""
+        await self._settle_batch(batch)
+        self._busy.difference_update(drops)
+        self._ready.update(dict.fromkeys(drop for drop in drops if drop in self._lanes))
+        self._running -= 1
+        self._begin()
 
     async def _settle_batch(self, batch: list[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
@@ -118,7 +146,7 @@ class Writer:
                 waiting.answer.set_result(Timed(decision, (began_s - waiting.since_s) * 1000, database_ms))
 
     async def _commit(self, claims: list[Claim], until_s: float) -> list[Decision | HeldClaim | Conflict]:
-        """Settle in one transaction; do it again while that makes sense (rule 3)."""
+        """Settle in one transaction; do it again while that makes sense (rule 4)."""
         loop = asyncio.get_running_loop()
         while True:
             try:

@@ -21,7 +21,9 @@ ASK_TAILS: Final = """
 """
 _ADD: Final = """
     COPY trail_entries (drop, position, kind, claim_id, units, settled, at_ms, content, facts, hash) FROM STDIN
+      (FORMAT BINARY)
 """
+_ADD_TYPES: Final = ("text", "int8", "text", "text", "int4", "int8", "int8", "bytea", "bytea", "bytea")
 _ADD_HEAD: Final = "INSERT INTO trail_heads VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING"
 _HEAD_AFTER: Final = """
     SELECT position, head FROM trail_heads WHERE drop = %s AND position >= %s ORDER BY position LIMIT 1
@@ -125,6 +127,7 @@ async def write_trail(connection: Connection, entries: Sequence[NewEntry], heads
     if not entries:
         return
     async with connection.cursor() as cursor, cursor.copy(_ADD) as copy:
+        copy.set_types(_ADD_TYPES)
         for entry, chained in entries:
             digests = (bytes.fromhex(entry.content), bytes.fromhex(entry.facts), chained)
             told = (entry.position, entry.kind, entry.claim_id, entry.units, entry.settled, entry.at_ms)

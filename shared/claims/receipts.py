@@ -88,6 +88,7 @@ def write_receipt(  # noqa: PLR0913 - all that a receipt states
         place: position in the audit trail, and the hash before it.
         pickup: where and when it is to be picked up, if it is.
     """
+    quantity, total_minor = claim.quantity, claim.total_minor
     return Receipt(
         iss=issuer,
         jti=claim.jti,
@@ -95,11 +96,11 @@ def write_receipt(  # noqa: PLR0913 - all that a receipt states
         holder=commit_holder(claim.jti, claim.cnf.jkt),
         drop=claim.drop,
         run=claim.run,
-        run_numbers=tuple(range(first_number, first_number + claim.quantity)),
+        run_numbers=tuple(range(first_number, first_number + quantity)),
         lines=claim.lines,
         currency=claim.currency,
-        total_minor=claim.total_minor,
-        payment=paid or ("at_pickup" if claim.total_minor else "none"),
+        total_minor=total_minor,
+        payment=paid or ("at_pickup" if total_minor else "none"),
         creator=claim.creator,
         clip=claim.clip,
         offer=claim.offer,

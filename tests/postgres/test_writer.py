@@ -141,6 +141,27 @@ def test_drop_that_stands_still_does_not_hold_up_another(world: World) -> None:
     run(world, present)
 
 
+def test_thousand_drops_at_once_share_the_transactions_that_may_run(world: World) -> None:
+    """As many lanes as drops would wait for connections until they give up."""
+    world.execute(
+        "INSERT INTO drops (drop, run, sku, total, free, opens_at_ms, closes_at_ms, created_ms, updated_ms) "
+        "SELECT 'many-' || n, 'run-1', 'sku-1', 2, 2, 0, 1, 0, 0 FROM generate_series(0, 999) AS n"
+    )
+    claims = [claim for number in range(1000) for claim in make_claims(3, f"many-{number}")]
+
+    async def present(database: Database, writer: Writer) -> None:
+        told = await asyncio.gather(*(writer.settle(claim) for claim in claims))
+        assert [one.decision.claim_id for one in told if isinstance(one.decision, Decision)] == [c.jti for c in claims]
+        async with database.connection() as connection:
+            found = await connection.execute("SELECT count(DISTINCT xmin::text) < 50 FROM settlements")
+            assert await found.fetchone() == (True,)
+
+    run(world, present)
+    assert world.execute("SELECT DISTINCT free, held, settled, next_number FROM drops WHERE total = 2") == [
+        (0, 0, 2, 3)
+    ]
+
+
 def test_beyond_its_bound_it_refuses_at_the_door(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "MAX_WAITING", 3)
 
