@@ -1,4 +1,4 @@
-"""Benchmarks from one command: `scripts/bench [edge] [settle] [--json]`; without a name, all of them."""
+"""Benchmarks from one command: `scripts/bench [edge] [settle] [--json] [--quick]`; without a name, all of them."""
 
 import argparse
 import os
@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
-from scripts.benchmarks import settle
-from scripts.benchmarks.figures import Figure
+from scripts.benchmarks import edge, settle
+from scripts.benchmarks.figures import BenchError, Figure
+from scripts.vendoring import BundleError
 
-SUITES: Final = {"settle": settle.measure}
+SUITES: Final = {"edge": edge.measure, "settle": settle.measure}
 
 
 def main(arguments: list[str]) -> int:
@@ -19,10 +20,17 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("suite", nargs="*", choices=[*SUITES, []], help="what to measure (all)")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    parser.add_argument("--quick", action="store_true", help="measure so little that no figure is worth quoting")
     options = parser.parse_args(arguments)
     report: dict[str, Any] = {"machine": {"processors": os.cpu_count(), "python": platform.python_version()}}
-    for name in options.suite or SUITES:
-        report[name] = SUITES[name]()
+    try:
+        for name in options.suite or SUITES:
+            figures = SUITES[name](quick=options.quick)
+            report |= figures.pop("headline", {})
+            report[name] = figures
+    except (BundleError, BenchError) as problem:
+        sys.stderr.write(f"cliptill: {problem}\n")
+        return 1
     if options.json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     else:

@@ -31,12 +31,13 @@ PROGRAMS: Final = frozenset({"cliptill-edge", "bin/workerd"})
 SETTINGS: Final = "cliptill-edge.env.example"
 
 
-def write_node(root: Path, target: Path) -> dict[str, Any]:
+def write_node(root: Path, target: Path, bundle: Path | None = None) -> dict[str, Any]:
     """Write a node from the staged bundle of the clone at `root`, and return its manifest.
 
     Args:
         root: of a clone whose bundle has been staged.
         target: the folder; made, or replaced when it is a node.
+        bundle: another staged bundle than the clone's own.
 
     Raises:
         BundleError: `target` is something else, or the node cannot be made. What was there stays.
@@ -47,7 +48,7 @@ def write_node(root: Path, target: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix=".edge-node-", dir=target.parent) as name:
         fresh = Path(name) / "fresh"
         shutil.copytree(root / "scripts" / "selfhosted", fresh)
-        _write_runtime(root, fresh)
+        _write_runtime(root, bundle or root / "build" / "bundle", fresh)
         _set_modes(fresh)
         manifest = {"format": FORMAT, "files": describe(fresh)}
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
@@ -84,11 +85,11 @@ def _is_node(folder: Path) -> bool:
     return isinstance(told, dict) and told.get("format") == FORMAT
 
 
-def _write_runtime(root: Path, fresh: Path) -> None:
+def _write_runtime(root: Path, bundle: Path, fresh: Path) -> None:
     """Have Node write what it knows of: the interpreter, its modules and snapshot, the configuration, the program."""
     build = root / "build"
     document = {
-        "bundle": str(build / "bundle"),
+        "bundle": str(bundle),
         "python_modules": str(root / "python_modules"),
         "assets": str(build / "assets"),
         "cache_dir": str(build / "emulator"),

@@ -12,6 +12,10 @@ MAX_SPREAD: Final = 0.3  # beyond this share of the median, the machine was too 
 Contender = Callable[[], Awaitable[float]]
 
 
+class BenchError(Exception):
+    """What is measured does not do what it should: no figure is worth anything."""
+
+
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """One quantity over several rounds.
 

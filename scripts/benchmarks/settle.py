@@ -130,7 +130,7 @@ def _claim(number: int, drop: str) -> Claim:
     )
 
 
-async def _measure(conninfo: str) -> dict[str, Any]:
+async def _measure(conninfo: str, rounds: int) -> dict[str, Any]:
     database = Database(conninfo)
     await database.open()
     try:
@@ -138,7 +138,7 @@ async def _measure(conninfo: str) -> dict[str, Any]:
             for drop in ("batched", "naive"):
                 await connection.execute(_NEW_DROP, (drop,))
         bench = _Bench(conninfo, database)
-        values = await run_in_turn({"batched": bench.batched, "naive": bench.naive, "copy": bench.copy}, ROUNDS)
+        values = await run_in_turn({"batched": bench.batched, "naive": bench.naive, "copy": bench.copy}, rounds)
         async with database.connection() as connection:
             found = await connection.execute("SELECT count(*) FROM drops WHERE free + held + settled <> total")
             wrong: Any = await found.fetchone()
@@ -153,11 +153,11 @@ async def _measure(conninfo: str) -> dict[str, Any]:
     }
 
 
-def measure() -> dict[str, Any]:
-    """Run the comparison, and return its figures."""
+def measure(*, quick: bool = False) -> dict[str, Any]:
+    """Run the comparison, and return its figures; `quick` for one round alone."""
     with tempfile.TemporaryDirectory(prefix="cliptill-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the server runs as a user of its own
         say("starting an embedded PostgreSQL")
         conninfo = start_embedded(Path(folder))
         migrate(conninfo, list_migrations(), 0)
-        return asyncio.run(_measure(conninfo))
+        return asyncio.run(_measure(conninfo, 1 if quick else ROUNDS))

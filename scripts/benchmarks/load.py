@@ -1,0 +1,108 @@
+"""Drives the load generator, which is a program of its own (`load.mjs`): one job at a time."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+
+from scripts.benchmarks.figures import BenchError
+
+CONNECTIONS: Final = 32
+PACED_CONNECTIONS: Final = 128
+PATIENCE_S: Final = 30.0
+_PROGRAM: Final = Path(__file__).with_name("load.mjs")
+
+
+class Target(NamedTuple):
+    """Whom to ask, what, and the status of a good answer."""
+
+    port: int
+    requests: Path
+    status: int
+
+
+class Saturated(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server answered when it was asked as fast as it answers."""
+
+    answered: int
+    failed: int
+    rps: float
+
+
+class Paced(msgspec.Struct, frozen=True, kw_only=True):
+    """How long answers took at a fixed rate, from when each request was due."""
+
+    answered: int
+    failed: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    most_ms: float
+
+
+Figures = TypeVar("Figures", Saturated, Paced)
+
+
+class Load:
+    """The running program."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def saturate(self, target: Target, duration_ms: int) -> Saturated:
+        """Ask as fast as the server answers, over a fixed number of connections.
+
+        Raises:
+            BenchError: when an answer has another status.
+        """
+        line = await self._run(target, duration_ms, {"connections": CONNECTIONS, "rate": 0})
+        return _checked(msgspec.json.decode(line, type=Saturated), target)
+
+    async def pace(self, target: Target, duration_ms: int, rate: float) -> Paced:
+        """Ask at a fixed rate, whatever the server does (open loop).
+
+        Raises:
+            BenchError: when an answer has another status, or does not come.
+        """
+        line = await self._run(target, duration_ms, {"connections": PACED_CONNECTIONS, "rate": rate})
+        return _checked(msgspec.json.decode(line, type=Paced), target)
+
+    async def _run(self, target: Target, duration_ms: int, manner: dict[str, float]) -> bytes:
+        if self._process.stdin is None or self._process.stdout is None:
+            raise AssertionError("it is started with pipes")
+        job = {"port": target.port, "requests": str(target.requests), "status": target.status}
+        self._process.stdin.write(msgspec.json.encode({**job, "duration_ms": duration_ms, **manner}) + b"\n")
+        await self._process.stdin.drain()
+        line = await asyncio.wait_for(self._process.stdout.readline(), duration_ms / 1000 + PATIENCE_S)
+        if not line:
+            raise BenchError("the load generator ended")
+        return line
+
+
+def _checked(figures: Figures, target: Target) -> Figures:
+    if figures.failed or not figures.answered:
+        raise BenchError(f"port {target.port}: {figures.failed} requests without the answer that they should have")
+    return figures
+
+
+def write_requests(file: Path, requests: Sequence[str]) -> Path:
+    """Write what a job sends, in turn."""
+    file.write_bytes(msgspec.json.encode(requests))
+    return file
+
+
+@contextlib.asynccontextmanager
+async def load_generator() -> AsyncIterator[Load]:
+    """Run the program; it ends when its input does."""
+    process = await asyncio.create_subprocess_exec(
+        *("node", str(_PROGRAM)), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield Load(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()

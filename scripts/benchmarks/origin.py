@@ -1,0 +1,70 @@
+"""The origin that the measured edges read manifests and stock from, and post their events to; it keeps nothing."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from scripts.benchmarks.contexts import make_manifest, tell_stock
+
+MANIFESTS: Final = "/v1/edge/manifests/"
+STOCK: Final = "/v1/stock"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    opened_ms: int
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        now_ms = time.time_ns() // 1_000_000
+        if url.path.startswith(MANIFESTS):
+            self._answer(make_manifest(url.path.removeprefix(MANIFESTS), self.opened_ms), fresh_s=5)
+        elif url.path == STOCK:
+            told = [tell_stock(drop, now_ms) for drop in parse_qs(url.query)["drops"][0].split(",")]
+            self._answer({"as_of_ms": now_ms, "drops": [snapshot for snapshot in told if snapshot]}, fresh_s=1)
+        else:
+            self._answer({}, status=404)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self._answer({}, status=202)
+
+    def _answer(self, document: dict[str, Any], *, status: int = 200, fresh_s: int = 0) -> None:
+        body = msgspec.json.encode(document)
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("cache-control", f"public, max-age={fresh_s}, stale-if-error=86400")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_connection: object) -> None:
+        """Say nothing of an edge that ended in the middle of a request."""
+
+
+@contextmanager
+def serve_origin() -> Iterator[str]:
+    """Serve it on the loopback interface, and give its address."""
+    handler = type("Handler", (_Handler,), {"opened_ms": time.time_ns() // 1_000_000})
+    server = _Server(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,47 @@
+"""The same app behind the SDK's own ASGI adapter, which is what a Python Worker with a framework uses.
+
+Staged in place of the bundle's main module; all else of the bundle is the product's. The adapter hands the app neither
+the context of the request nor its place, so a class of its own puts the services of the request into the scope.
+"""
+
+import secrets
+from typing import Any, Final
+
+from starlette.types import Receive, Scope, Send
+from workers import WorkerEntrypoint, asgi
+
+from edge.app import SERVICES, create_app
+from edge.config import EdgeConfig
+from edge.isolate import Isolate
+from edge.ports import Place, Services
+from edge.runtime import KvManifests, OriginStock, QueueEvents, load_config, now_ms
+
+_app: Final = create_app()
+_isolate: Final = Isolate()
+_configs: Final[list[EdgeConfig]] = []
+
+
+class Default(WorkerEntrypoint):
+    """Answers every request."""
+
+    async def fetch(self, request: Any) -> Any:  # noqa: ANN401 - the runtime's own Request and Response
+        """Answer one request through the SDK's adapter."""
+        if not _configs:
+            _configs.append(load_config(self.env))
+            _isolate.node = secrets.token_urlsafe(12)
+        cf = request.js_object.cf
+        services = Services(
+            config=_configs[0],
+            isolate=_isolate,
+            manifests=KvManifests(self.env),
+            stock=OriginStock(_configs[0], self.ctx),
+            events=QueueEvents(self.env, self.ctx),
+            place=Place(colo=cf.colo, country=cf.country),
+            now_ms=now_ms,
+        )
+
+        async def with_services(scope: Scope, receive: Receive, send: Send) -> None:
+            scope[SERVICES] = services
+            await _app(scope, receive, send)
+
+        return await asgi.fetch(with_services, request, self.env, self.ctx)
