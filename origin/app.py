@@ -1,6 +1,6 @@
 """The origin's application: its parts, put together from the settings, and their life.
 
-Start: database pool, then the intake. End, after the server has answered all requests that it took: the intake stops,
+Start: database pool, then the intake and the caretaker. End, after the server has answered all requests: both stop,
 the writer finishes what it has, the connections close.
 """
 
@@ -22,6 +22,10 @@ from origin.database import Database
 from origin.insight.edges import Edges
 from origin.insight.intake import Intake, QueueReader
 from origin.middleware import Shell, tell_http_exception
+from origin.money.caretaking import Caretaker
+from origin.money.cashier import Cashier
+from origin.money.paying import Payments
+from origin.money.providers import make_card_provider
 from origin.pickup.passes import Passes
 from origin.provider import Provider
 from origin.responses import Handler
@@ -47,6 +51,8 @@ class Parts:
         self.settler = Settler(config.public_url, config.signing_keys)
         self.writer = Writer(self.database, self.settler, read_clock_ms)
         self.watcher = Watcher(self.database)
+        self.cards = make_card_provider(config.cards)
+        self.cashier = Cashier(self.database, self.settler, self.cards, read_clock_ms)
         self.trust = Trust(keys=config.claim_keys, issuer=config.issuer, audience=config.public_url)
         self.intake = Intake(self.database, self.settler, self.trust, read_clock_ms)
         self.reader = QueueReader(self.database, self.provider, self.intake, config.intake_interval_ms, read_clock_ms)
@@ -71,6 +77,7 @@ class Parts:
             **settlements.handlers(),
             **holding.handlers(),
             **Passes(self.database, self.trust, config.signing_keys, read_clock_ms).handlers(),
+            **Payments(self.cashier, self.trust, read_clock_ms).handlers(),
             **windows.handlers(),
             **service.handlers(),
             **operators.handlers(),
@@ -82,15 +89,18 @@ class Parts:
     async def run(self, _: Starlette) -> AsyncIterator[None]:
         """Start the parts, and end them in the order that loses nothing."""
         await self.database.open()
-        reading = asyncio.create_task(self.reader.run())
+        loops = [asyncio.create_task(loop.run()) for loop in (self.reader, Caretaker(self.cashier))]
         try:
             yield
         finally:
-            reading.cancel()
-            await asyncio.wait([reading])
+            for loop in loops:
+                loop.cancel()
+            await asyncio.wait(loops)
             await self.writer.close()
             await self.watcher.close()
             await self.provider.close()
+            if self.cards is not None:
+                await self.cards.close()
             await self.database.close()
 
 

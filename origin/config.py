@@ -11,6 +11,9 @@
 | `CLIPTILL_SIGNING_KEY` | Ed25519 key of receipts: PEM, JWK, or JWK set, newest first | made on the first start |
 | `CLIPTILL_PROVIDER_URL`, `CLIPTILL_PROVIDER_ACCOUNT`, `CLIPTILL_PROVIDER_TOKEN` | the edge provider's REST API | needed |
 | `CLIPTILL_KV_NAMESPACE`, `CLIPTILL_QUEUE` | where manifests go, and where edge events come from | needed |
+| `CLIPTILL_CARDS` | who takes cards: `sandbox` or `stripe` | nobody: offers to be paid by card cannot be paid |
+| `CLIPTILL_CARDS_KEY`, `CLIPTILL_CARDS_WEBHOOK_SECRET` | API key there, and what its messages are signed with | needed with `CLIPTILL_CARDS` |
+| `CLIPTILL_CARDS_URL` | base address of its API | needed with `sandbox`; with `stripe`, Stripe's own |
 | `CLIPTILL_LISTEN` | `host:port` to listen at | 127.0.0.1, port of `CLIPTILL_PUBLIC_URL` |
 | `CLIPTILL_INTAKE_INTERVAL_MS` | pause between two looks into an empty queue | `500` |
 """  # noqa: E501 - a table
@@ -29,6 +32,7 @@ from shared.errors import ConfigurationError
 
 _DEFAULT_PORT: Final = 8782
 _MAX_INTERVAL_MS: Final = 60_000
+CARD_PROVIDERS: Final = ("sandbox", "stripe")
 _PROVIDER: Final = {
     "url": "CLIPTILL_PROVIDER_URL",
     "account": "CLIPTILL_PROVIDER_ACCOUNT",
@@ -36,6 +40,19 @@ _PROVIDER: Final = {
     "kv_namespace": "CLIPTILL_KV_NAMESPACE",
     "queue": "CLIPTILL_QUEUE",
 }
+
+
+class CardsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Who takes cards.
+
+    Attributes:
+        url: base address of its API; empty for its own.
+    """
+
+    provider: str
+    url: str
+    key: str
+    webhook_secret: str
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +67,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     intake_interval_ms: int
+    cards: CardsConfig | None = None
 
 
 def read_config(environment: Mapping[str, str]) -> Config:
@@ -77,6 +95,26 @@ def read_config(environment: Mapping[str, str]) -> Config:
         host=host,
         port=port,
         intake_interval_ms=_read_interval(environment),
+        cards=_read_cards(environment),
+    )
+
+
+def _read_cards(environment: Mapping[str, str]) -> CardsConfig | None:
+    provider = environment.get("CLIPTILL_CARDS")
+    if not provider:
+        return None
+    if provider not in CARD_PROVIDERS:
+        raise ConfigurationError(f"CLIPTILL_CARDS is none of {', '.join(CARD_PROVIDERS)}")
+    needed = ["CLIPTILL_CARDS_KEY", "CLIPTILL_CARDS_WEBHOOK_SECRET"]
+    needed += ["CLIPTILL_CARDS_URL"] if provider == "sandbox" else []
+    missing = [name for name in needed if not environment.get(name)]
+    if missing:
+        raise ConfigurationError(f"not set: {', '.join(missing)}")
+    return CardsConfig(
+        provider=provider,
+        url=_read_url(environment, "CLIPTILL_CARDS_URL") if environment.get("CLIPTILL_CARDS_URL") else "",
+        key=environment["CLIPTILL_CARDS_KEY"],
+        webhook_secret=environment["CLIPTILL_CARDS_WEBHOOK_SECRET"],
     )
 
 

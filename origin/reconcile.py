@@ -33,7 +33,10 @@ from origin.insight.reconciliation_store import hold_run_lock
 from origin.insight.reconciliation_text import write_run
 from origin.logs import configure_logs
 from origin.migrate import check_schema, list_migrations
+from origin.money.cashier import Cashier
+from origin.money.providers import make_card_provider
 from origin.provider import Provider
+from origin.settlement.settling import Settler
 from shared.errors import ConfigurationError, ServiceAwayError
 
 IN_ORDER: Final = 0
@@ -75,14 +78,19 @@ async def reconcile_once(conninfo: str, config: Config, retention_days: int, wai
         ServiceAwayError: the database is away.
     """
     database = Database(conninfo)
+    cards = make_card_provider(config.cards)
     await database.open()
     try:
         async with database.connection() as connection:
             await check_schema(connection, list_migrations())
         async with Provider(config.provider) as provider:
-            reconciler = Reconciler(database, provider, Publisher(database, provider), config, retention_days)
+            cashier = Cashier(database, Settler(config.public_url, config.signing_keys), cards, read_clock_ms)
+            publisher = Publisher(database, provider)
+            reconciler = Reconciler(database, provider, publisher, cashier, config, retention_days)
             return await _take_turn(database, reconciler, wait_s)
     finally:
+        if cards is not None:
+            await cards.close()
         await database.close()
 
 

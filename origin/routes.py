@@ -15,6 +15,7 @@ from starlette.routing import Route
 from origin import guard, service
 from origin.catalogue import operators, windows
 from origin.insight import edges
+from origin.money import paying
 from origin.pickup import passes
 from origin.responses import Handler, refuse
 from origin.settlement import holding, presenting, settlements
@@ -27,6 +28,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *settlements.OPERATIONS,
     *holding.OPERATIONS,
     *passes.OPERATIONS,
+    *paying.OPERATIONS,
     *windows.OPERATIONS,
     *service.OPERATIONS,
     *operators.OPERATIONS,

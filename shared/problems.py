@@ -66,6 +66,12 @@ class Code(StrEnum):
     HOLD_RELEASED = "hold_released"
     NOT_HELD = "not_held"
     NOTHING_TO_PICK_UP = "nothing_to_pick_up"
+    # money
+    PAYMENT_UNAVAILABLE = "payment_unavailable"
+    CREDIT_TOO_LOW = "credit_too_low"
+    PROVIDER_UNKNOWN = "provider_unknown"
+    MESSAGE_FORGED = "message_forged"
+    MESSAGE_STALE = "message_stale"
     # operators
     KEY_MISSING = "key_missing"
     KEY_REFUSED = "key_refused"
@@ -129,6 +135,11 @@ TABLE: Final[dict[Code, Meaning]] = {
     Code.HOLD_RELEASED: Meaning(410, "The units were given back"),
     Code.NOT_HELD: Meaning(409, "Nothing is held for this claim"),
     Code.NOTHING_TO_PICK_UP: Meaning(404, "Nothing is picked up for this claim"),
+    Code.PAYMENT_UNAVAILABLE: Meaning(503, "No payment can be taken in this way at present"),
+    Code.CREDIT_TOO_LOW: Meaning(402, "There is not enough credit"),
+    Code.PROVIDER_UNKNOWN: Meaning(404, "This provider takes no payments here"),
+    Code.MESSAGE_FORGED: Meaning(401, "The message's signature is wrong"),
+    Code.MESSAGE_STALE: Meaning(401, "The message is too old, or from the future"),
     Code.KEY_MISSING: Meaning(401, "An API key is needed"),
     Code.KEY_REFUSED: Meaning(403, "The API key is not valid"),
     Code.TOTAL_BELOW_TAKEN: Meaning(409, "The total would be less than what is held and settled"),

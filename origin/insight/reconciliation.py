@@ -14,6 +14,8 @@ from origin.database import ClashError, Database
 from origin.insight import reconciliation_store as store
 from origin.insight.event_store import Expired, drop_expired, make_partitions
 from origin.insight.intake import Intake, QueueReader, Taken
+from origin.money.cashier import BATCH, Cashier
+from origin.money.orphans_store import find_orphans
 from origin.provider import Provider, ProviderAwayError
 from origin.settlement.presenting import Trust
 from origin.settlement.settling import Settler
@@ -39,6 +41,7 @@ class Run(Wire, frozen=True, kw_only=True):
         away: `provider` when the provider could not be asked for all that it should; empty otherwise.
         taken: what it took from the queue.
         repaired: claims that it settled now.
+        payments: open payments that it looked at.
         published: clips whose manifest it wrote to the edge's store.
         expired: what it dropped because of its age.
     """
@@ -50,6 +53,7 @@ class Run(Wire, frozen=True, kw_only=True):
     taken: Taken
     repaired: int
     published: tuple[str, ...]
+    payments: int = 0
     expired: Expired
     report: Report
 
@@ -57,11 +61,18 @@ class Run(Wire, frozen=True, kw_only=True):
 class Reconciler:
     """Reconciles one database with one provider."""
 
-    def __init__(
-        self, database: Database, provider: Provider, publisher: Publisher, config: Config, retention_days: int
+    def __init__(  # noqa: PLR0913, PLR0917 - all that is reconciled
+        self,
+        database: Database,
+        provider: Provider,
+        publisher: Publisher,
+        cashier: Cashier,
+        config: Config,
+        retention_days: int,
     ) -> None:
         self._database = database
         self._publisher = publisher
+        self._cashier = cashier
         self._trust = Trust(keys=config.claim_keys, issuer=config.issuer, audience=config.public_url)
         self._settler = Settler(config.public_url, config.signing_keys)
         self._signer = Signer(config.public_url, config.signing_keys)
@@ -84,6 +95,7 @@ class Reconciler:
             expired = await drop_expired(connection, started_ms, self._retention_days)
         taken, queue_answered = await self._drain_queue()
         repaired = await self._repair(clock_ms)
+        payments = await self._look_after_payments()
         await self._sign_trails(clock_ms())
         report = await self._compare(clock_ms())
         published, store_answered = await self._restore_manifests()
@@ -94,6 +106,7 @@ class Reconciler:
             away="" if queue_answered and store_answered else "provider",
             taken=taken,
             repaired=repaired,
+            payments=payments,
             published=published,
             expired=expired,
             report=report,
@@ -115,6 +128,16 @@ class Reconciler:
             if not more:
                 break
         return taken, True
+
+    async def _look_after_payments(self) -> int:
+        """Write down what has lapsed, and take the payments on that are due."""
+        looked_at = 0
+        for _ in range(MOST_PULLS):
+            batch = await self._cashier.look_after()
+            looked_at += batch
+            if batch < BATCH:
+                break
+        return looked_at
 
     async def _restore_manifests(self) -> tuple[tuple[str, ...], bool]:
         try:
@@ -184,5 +207,6 @@ class Reconciler:
                 gaps=await store.read_gap_facts(connection),
                 intake=await store.read_intake_fact(connection, now_ms),
                 rejections=await store.read_rejection_facts(connection, now_ms),
+                orphans=tuple(await find_orphans(connection, now_ms)),
             )
         return reconcile(facts, fold.finish(), now_ms)

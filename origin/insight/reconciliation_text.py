@@ -23,6 +23,12 @@ _EXPLAINED: Final[dict[FindingCode, str]] = {
     "claims_forged": "claims were reported that are not ours",
     "messages_rejected": "messages could not be read: see the table event_rejections",
     "clock_ahead": "an edge node's clock is ahead of ours",
+    "paid_no_goods": "money was taken, and the claim is not settled",
+    "goods_not_paid": "a claim was settled for money that was not taken",
+    "refund_late": "money that must go back has not gone for hours",
+    "payment_never_ended": "a payment is still open, hours after its hold was to end",
+    "payment_unknown": "the payment provider tells of a payment that is not known here",
+    "ledger_differs": "the ledger does not say of this payment what the payment says",
 }
 
 

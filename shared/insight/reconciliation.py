@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 from shared.catalogue.stock import LATE_MS, bound_over_issue, set_admission_rate
+from shared.insight.orphans import OrphanCode, OrphanFact
 from shared.insight.standings import ALARM_MS, ClaimCounts
 from shared.structs import Wire
 
@@ -23,17 +24,20 @@ GAP_GRACE_MS: Final = 15 * 60_000
 CLOCK_AHEAD_MS: Final = 5_000  # as far as `shared.claims.tokens` and `shared.catalogue.stock` let two clocks differ
 SHOWN_GAPS: Final = 50
 
-FindingCode = Literal[
-    "stock_does_not_add_up",
-    "over_issue",
-    "free_claims_not_settled",
-    "claims_not_verified",
-    "settled_but_not_reported",
-    "events_lost",
-    "claims_forged",
-    "messages_rejected",
-    "clock_ahead",
-]
+FindingCode = (
+    OrphanCode
+    | Literal[
+        "stock_does_not_add_up",
+        "over_issue",
+        "free_claims_not_settled",
+        "claims_not_verified",
+        "settled_but_not_reported",
+        "events_lost",
+        "claims_forged",
+        "messages_rejected",
+        "clock_ahead",
+    ]
+)
 
 
 class DropFact(Wire, frozen=True, kw_only=True):
@@ -105,6 +109,7 @@ class Facts(Wire, frozen=True, kw_only=True):
     gaps: tuple[GapFact, ...]
     intake: IntakeFact
     rejections: tuple[RejectionFact, ...]
+    orphans: tuple[OrphanFact, ...] = ()
 
 
 class DropReport(Wire, frozen=True, kw_only=True):
@@ -166,6 +171,7 @@ class Report(Wire, frozen=True, kw_only=True):
 
     Attributes:
         gaps: those with the most missing batches first, at most `SHOWN_GAPS`.
+        orphans: money without goods, goods without money.
         missing_batches, lost_batches: over all gaps; the lost ones are among the missing ones.
     """
 
@@ -176,6 +182,7 @@ class Report(Wire, frozen=True, kw_only=True):
     lost_batches: int
     gaps: tuple[GapReport, ...]
     rejections: tuple[RejectionFact, ...]
+    orphans: tuple[OrphanFact, ...] = ()
 
 
 def reconcile(facts: Facts, counts: Mapping[str, ClaimCounts], now_ms: int) -> Report:
@@ -200,6 +207,7 @@ def reconcile(facts: Facts, counts: Mapping[str, ClaimCounts], now_ms: int) -> R
         lost_batches=sum(map(_length, lost)),
         gaps=_show_gaps(facts.gaps, now_ms),
         rejections=tuple(sorted(facts.rejections, key=lambda rejection: rejection.reason)),
+        orphans=facts.orphans,
     )
 
 
@@ -257,6 +265,8 @@ def _find(
             yield Finding(code=code, subject=rejection.reason, count=rejection.recent)
     if facts.intake.ahead_ms > CLOCK_AHEAD_MS:
         yield Finding(code="clock_ahead", subject="milliseconds", count=facts.intake.ahead_ms)
+    for orphan in facts.orphans:
+        yield Finding(code=orphan.code, subject=orphan.subject, count=1)
 
 
 def _find_in_drop(drop: DropReport, fact: DropFact | None, unverified: int, now_ms: int) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.postgres.servers import Server
+from tests.postgres.till import SandboxProcess, Till
 from tests.postgres.world import OriginProcess, World
 
 
@@ -56,3 +57,36 @@ def own_world(conninfo: str) -> Iterator[World]:
 def origin(world: World) -> OriginProcess:
     """A running origin on `world`, which earlier tests may have used. Do not end it."""
     return world.lasting_origin()
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
+    with SandboxProcess(tmp_path_factory.mktemp("sandbox")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def lasting_till(server: Server, sandbox: SandboxProcess) -> Iterator[Till]:
+    with server.database() as made, World(made, **sandbox.settings()) as world:
+        yield Till(world, sandbox)
+
+
+@pytest.fixture
+def till(lasting_till: Till) -> Iterator[Till]:
+    """A database with one drop and an offer of it that is paid by card, and a sandbox that takes cards."""
+    world, sandbox = lasting_till.world, lasting_till.sandbox
+    world.wipe()
+    world.add_drop("drop-1")
+    world.add_paid_offer("card")
+    sandbox.fault()
+    yield lasting_till
+    sandbox.fault()
+    world.close_others()
+
+
+@pytest.fixture
+def counter(till: Till) -> OriginProcess:
+    """A running origin of `till`, which earlier tests may have used; messages come here. Do not end it."""
+    origin = till.world.lasting_origin()
+    till.sandbox.tell(origin)
+    return origin

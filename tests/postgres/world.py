@@ -181,8 +181,9 @@ def origin_settings(conninfo: str, folder: str) -> dict[str, str]:
 class World:
     """A database, and the origins on it."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, **settings: str) -> None:
         self.conninfo = conninfo
+        self._settings = settings
         self._folder = tempfile.TemporaryDirectory(prefix="cliptill-world-")
         self._origins: list[OriginProcess] = []
         self._lasting: OriginProcess | None = None
@@ -198,8 +199,8 @@ class World:
     def wipe(self) -> None:
         """Empty all tables that these tests write."""
         self.execute(
-            "TRUNCATE settlements, trail_entries, trail_heads, drops, offers, clips, creators, manifests, edge_nodes "
-            "CASCADE"
+            "TRUNCATE settlements, trail_entries, trail_heads, drops, offers, clips, creators, manifests, edge_nodes, "
+            "payment_messages, ledger_entries, wallets CASCADE"
         )
 
     def lasting_origin(self) -> OriginProcess:
@@ -217,7 +218,8 @@ class World:
 
     def start(self, **settings: str) -> OriginProcess:
         log = Path(self._folder.name) / "origin.log"
-        origin = OriginProcess({**os.environ, **origin_settings(self.conninfo, self._folder.name), **settings}, log)
+        told = {**origin_settings(self.conninfo, self._folder.name), **self._settings, **settings}
+        origin = OriginProcess({**os.environ, **told}, log)
         self._origins.append(origin)
         origin.wait_until_ready()
         return origin

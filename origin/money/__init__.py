@@ -1,0 +1,1 @@
+"""Money at the origin: the payment port and its adapters, the cashier, the ledger."""

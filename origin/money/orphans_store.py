@@ -1,0 +1,56 @@
+"""SQL of the law "paid means goods or refund": what breaks it. It must find nothing.
+
+Rules:
+
+1. Money that was taken is beside goods that were given, or is on its way back, or is back.
+2. Goods that are paid by card or wallet are beside money that was taken.
+3. What is open has its time (`PATIENCE_MS` after its hold was to end, or after it changed); then it needs a person.
+4. What a provider told of a payment that is not known here needs one too, after the same time.
+5. The ledger says the same as the payments: what is captured and not refunded is what creators' sales got of it.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from psycopg.rows import class_row
+
+from origin.database import Connection
+from shared.insight.orphans import OrphanFact
+from shared.money.payments import PATIENCE_MS
+
+MOST: Final = 100
+_ORPHANS: Final = """
+    WITH given AS (SELECT claim_id, status FROM settlements WHERE status = 'settled' AND source = 'payment')
+    SELECT payment AS subject, 'paid_no_goods' AS code, captured_minor AS amount_minor, captured_currency AS currency
+    FROM payments WHERE state = 'captured'
+      AND NOT EXISTS (SELECT FROM given WHERE given.claim_id = payments.claim_id)
+    UNION ALL
+    SELECT payment, 'refund_late', refund_minor - refunded_minor, captured_currency
+    FROM payments WHERE state = 'refund_due' AND changed_ms <= %(patient)s
+    UNION ALL
+    SELECT payments.payment, 'payment_never_ended', amount_minor, payments.currency
+    FROM payments JOIN holds USING (claim_id) WHERE payments.state = 'begun' AND until_ms <= %(patient)s
+    UNION ALL
+    SELECT payment, 'payment_unknown', 0, NULL FROM payment_messages AS told
+    WHERE applied_ms IS NULL AND received_ms <= %(patient)s
+      AND NOT EXISTS (SELECT FROM payments WHERE payments.payment = told.payment)
+    UNION ALL
+    SELECT claim_id, 'goods_not_paid', 0, NULL FROM given
+    WHERE NOT EXISTS (SELECT FROM payments WHERE payments.claim_id = given.claim_id AND state = 'captured')
+    UNION ALL
+    SELECT payment, 'ledger_differs', captured_minor - refunded_minor, captured_currency FROM payments
+    WHERE (captured_minor, refunded_minor) <> (
+      SELECT coalesce(-sum(amount_minor) FILTER (WHERE posting = payment || ':captured'), 0),
+        coalesce(sum(amount_minor) FILTER (WHERE posting = payment || ':refunded'), 0)
+      FROM ledger_entries
+      WHERE posting IN (payment || ':captured', payment || ':refunded')
+        AND (account = 'provider:' || provider OR account LIKE 'wallet:%%')
+    )
+    ORDER BY 1, 2 LIMIT %(most)s
+"""
+
+
+async def find_orphans(connection: Connection, now_ms: int) -> Sequence[OrphanFact]:
+    """Return what breaks the law, at most `MOST` of it; nothing when all is well."""
+    cursor = connection.cursor(row_factory=class_row(OrphanFact))
+    return await (await cursor.execute(_ORPHANS, {"patient": now_ms - PATIENCE_MS, "most": MOST})).fetchall()

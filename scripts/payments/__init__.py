@@ -1,0 +1,1 @@
+"""A payment provider for development and tests, as a process of its own; its API is in `scripts.payments.server`."""

@@ -1,0 +1,28 @@
+"""Money without goods, goods without money: what breaks "paid means goods or refund". Pure.
+
+| Code | Meaning |
+|---|---|
+| `paid_no_goods` | money was taken, and the claim is not settled |
+| `goods_not_paid` | a claim was settled for money that was not taken |
+| `refund_late` | money that must go back has not gone for hours |
+| `payment_never_ended` | a payment is open hours after its hold was to end |
+| `payment_unknown` | the provider tells of a payment that is not known here |
+| `ledger_differs` | the ledger does not say of a payment what the payment says |
+"""
+
+from typing import Literal
+
+from shared.structs import Wire
+
+OrphanCode = Literal[
+    "paid_no_goods", "goods_not_paid", "refund_late", "payment_never_ended", "payment_unknown", "ledger_differs"
+]
+
+
+class OrphanFact(Wire, frozen=True, kw_only=True):
+    """One breach: `subject` names the payment, or the claim."""
+
+    subject: str
+    code: OrphanCode
+    amount_minor: int
+    currency: str | None
