@@ -48,11 +48,16 @@ async def read_body(request: Request, max_bytes: int) -> bytes | Problem:
     return bytes(body)
 
 
-async def read_json(request: Request, decoder: "msgspec.json.Decoder[T]", max_bytes: int, empty: T) -> T | Problem:
-    """Return the decoded body; `empty` when there is none."""
+async def read_json(
+    request: Request, decoder: "msgspec.json.Decoder[T]", max_bytes: int, empty: T | None = None
+) -> T | Problem:
+    """Return the decoded body, or why there is none; `empty`, where a request may be without one, when it is."""
     raw = await read_body(request, max_bytes)
     if isinstance(raw, Problem):
         return raw
-    if not raw:
+    if not raw and empty is not None:
         return empty
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != JSON:
+        return Problem(code=Code.UNSUPPORTED_MEDIA_TYPE, detail="Send application/json.")
     return decode_body(raw, decoder, max_bytes)

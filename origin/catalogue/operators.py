@@ -50,12 +50,11 @@ from origin.catalogue.publishing import Publisher
 from origin.database import Database
 from origin.guard import KEY_CODES, Guard
 from origin.provider import ProviderAwayError
-from origin.responses import NOT_KEPT, Handler, read_body, refuse
+from origin.responses import NOT_KEPT, Handler, read_json, refuse
 from shared.catalogue.entries import MAX_BODY_BYTES, ClipBody, CreatorBody, DropBody, DropView, OfferBody
 from shared.openapi import JSON, Answer, Operation, Parameter
 from shared.problems import Code, Problem
 from shared.structs import Identifier, InstantMs, Wire
-from shared.wire import decode_body
 
 SECURITY: Final = "operator"  # kind of key, and name of the security scheme
 PAGE_MOST: Final = 200
@@ -222,7 +221,7 @@ class Operators:
         decoder = msgspec.json.Decoder(collection.body)
 
         async def answer(request: Request) -> Response:
-            body = await _read_body(request, decoder)
+            body = await read_json(request, decoder, MAX_BODY_BYTES)
             if isinstance(body, Problem):
                 return refuse(body)
             return _tell_written(await self._catalogue.write(collection.kind, body, replace=False))
@@ -240,7 +239,7 @@ class Operators:
         decoder = msgspec.json.Decoder(collection.body)
 
         async def answer(request: Request) -> Response:
-            body = await _read_body(request, decoder)
+            body = await read_json(request, decoder, MAX_BODY_BYTES)
             if isinstance(body, Problem):
                 return refuse(body)
             if getattr(body, collection.kind) != request.path_params[collection.kind]:
@@ -269,15 +268,6 @@ def _read_page(request: Request) -> tuple[str, int] | Problem:
         return after or "", msgspec.convert(asked["limit"], Limit, strict=False)
     except msgspec.ValidationError:
         return Problem(code=Code.INVALID_FIELD, detail="In the query: `after` is an id, `limit` 1 to 200.")
-
-
-async def _read_body(request: Request, decoder: "msgspec.json.Decoder[Any]") -> Any:  # noqa: ANN401, of the decoder's type
-    """Return the decoded body, or a problem; no more is read than may be."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != JSON:
-        return Problem(code=Code.UNSUPPORTED_MEDIA_TYPE, detail="Send application/json.")
-    raw = await read_body(request, MAX_BODY_BYTES)
-    return raw if isinstance(raw, Problem) else decode_body(raw, decoder, MAX_BODY_BYTES)
 
 
 def _tell_written(written: Written | Problem) -> Response:

@@ -28,13 +28,12 @@ from origin.database import ClashError, Database
 from origin.guard import KEY_CODES, Guard
 from origin.insight.event_store import Delivery
 from origin.insight.intake import Intake, Taken
-from origin.responses import NOT_KEPT, Handler, read_body, refuse
+from origin.responses import NOT_KEPT, Handler, read_json, refuse
 from shared.catalogue.manifest import Manifest
 from shared.encoding import encode_base64url
 from shared.openapi import JSON, Answer, Operation, Parameter
 from shared.problems import Code, Problem
 from shared.structs import Strict, Wire
-from shared.wire import decode_body
 
 MAX_MESSAGES: Final = 100  # as many as one pull from the queue brings
 MAX_BODY_BYTES: Final = 1 << 20
@@ -129,13 +128,7 @@ class Edges:
         return Response(body, 200, headers, JSON)
 
     async def _take_report(self, request: Request) -> Response:
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != JSON:
-            return refuse(Problem(code=Code.UNSUPPORTED_MEDIA_TYPE, detail="Send application/json."))
-        raw = await read_body(request, MAX_BODY_BYTES)
-        if isinstance(raw, Problem):
-            return refuse(raw)
-        report = decode_body(raw, _DECODER, MAX_BODY_BYTES)
+        report = await read_json(request, _DECODER, MAX_BODY_BYTES)
         if isinstance(report, Problem):
             return refuse(report)
         taken = await self._store([text.encode() for text in report.messages])

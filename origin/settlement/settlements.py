@@ -84,7 +84,8 @@ OPERATIONS: Final = (
         answers={200: Answer(description="Settled.", type=Settlement, headers=_TIMING), 202: _HELD},
         problems=(
             *CODES, Code.CLAIM_NOT_YET_VALID, Code.CLAIM_EXPIRED, *FINAL_CODES, Code.IDEMPOTENCY_CONFLICT, *_AWAY,
-            Code.BODY_TOO_LARGE, Code.MALFORMED_JSON, Code.UNKNOWN_FIELD, Code.INVALID_FIELD, Code.DUPLICATE_KEY,
+            Code.BODY_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.MALFORMED_JSON, Code.UNKNOWN_FIELD,
+            Code.INVALID_FIELD, Code.DUPLICATE_KEY,
         ),
     ),
     Operation(

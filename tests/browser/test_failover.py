@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -63,6 +64,11 @@ def see(client: httpx.Client, edge_url: str, clip: str) -> dict[str, Any]:
     return dict(offer)
 
 
+def is_stale(client: httpx.Client, edge_url: str, clip: str) -> bool:
+    """Return whether a clip's overlay at a node says that its stock is old."""
+    return bool(see(client, edge_url, clip)["stock"]["stale"])
+
+
 def read_document(client: httpx.Client, edge_url: str, clip: str) -> str:
     answer = client.get(f"{edge_url}/v1/clips/{clip}/overlay", headers={"accept": "text/html", "accept-language": "en"})
     assert answer.status_code == 200
@@ -118,9 +124,7 @@ def test_with_the_origin_down_overlays_say_so_and_each_drop_goes_to_its_declared
     try:
         for edge_url in edges:
             for clip in ("away-take", "away-close"):
-                until(
-                    lambda edge_url=edge_url, clip=clip: see(client, edge_url, clip)["stock"]["stale"], "stock is stale"
-                )  # type: ignore[misc]
+                until(partial(is_stale, client, edge_url, clip), "stock is stale")
                 offer = see(client, edge_url, clip)
                 assert (offer["stock"]["remaining"], offer["claimable"]) == (UNITS, clip == "away-take")
                 assert re.search(

@@ -133,6 +133,7 @@ BODIES = {
     "not JSON": (b"{", 400, "malformed_json"),
     "not an object": (b"[]", 422, "invalid_field"),
     "a field": (b'{"quantity": 2}', 422, "unknown_field"),
+    "two documents": (b"{}{}", 400, "malformed_json"),
 }
 
 
@@ -165,13 +166,22 @@ def test_bad_body_has_its_code_and_stores_nothing(
     quiet: tuple[World, OriginProcess], body: bytes, status: int, code: str
 ) -> None:
     world, origin = quiet
-    assert_problem(origin.settle(Tap(), content=body), status, code)
+    assert_problem(origin.settle(Tap(), body), status, code)
+    assert world.count() == 0
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "text/xml", "application/x-www-form-urlencoded"])
+def test_body_of_another_content_type_is_not_taken_and_stores_nothing(
+    quiet: tuple[World, OriginProcess], content_type: str
+) -> None:
+    world, origin = quiet
+    assert_problem(origin.settle(Tap(), b"{}", content_type), 415, "unsupported_media_type")
     assert world.count() == 0
 
 
 def test_body_of_unstated_length_is_cut_off_too(quiet: tuple[World, OriginProcess]) -> None:
     world, origin = quiet
-    answer = origin.settle(Tap(), content=(b" " * 1000 for _ in range(20)))
+    answer = origin.settle(Tap(), (b" " * 1000 for _ in range(20)))
     assert_problem(answer, 413, "body_too_large")
     assert world.count() == 0
 

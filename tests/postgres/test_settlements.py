@@ -51,7 +51,7 @@ def test_a_browser_may_warm_its_connection_up_and_nothing_is_stored(world: World
 
 @pytest.mark.parametrize("body", [b"", b"{}", b" {} "], ids=["none", "empty object", "with spaces"])
 def test_body_may_be_empty(origin: OriginProcess, body: bytes) -> None:
-    assert origin.settle(Tap(), content=body).status_code == 200
+    assert origin.settle(Tap(), body).status_code == 200
 
 
 def test_free_claim_needs_no_payment(origin: OriginProcess) -> None:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -119,9 +119,11 @@ class OriginProcess:
 
         until(is_ready)
 
-    def settle(self, tap: Tap, **options: Any) -> httpx.Response:
-        headers = tap.headers("POST", PUBLIC_URL + "/v1/settlements")
-        return self.client.post("/v1/settlements", headers=headers, **options)
+    def settle(
+        self, tap: Tap, body: bytes | Iterator[bytes] = b"", content_type: str = "application/json"
+    ) -> httpx.Response:
+        headers = {**tap.headers("POST", PUBLIC_URL + "/v1/settlements"), "Content-Type": content_type}
+        return self.client.post("/v1/settlements", headers=headers, content=body)
 
     def settle_patiently(self, tap: Tap) -> httpx.Response:
         """Settle as the component does: again, until there is an answer that does not say that it will pass."""
