@@ -52,10 +52,7 @@ def write_node(root: Path, target: Path, bundle: Path | None = None) -> dict[str
         _set_modes(fresh)
         manifest = {"format": FORMAT, "files": describe(fresh)}
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        for kept in KEPT:
-            if (target / kept).exists():
-                _put_in_place(target / kept, fresh / kept)
-        replace(fresh, target)
+        _put_in_place(fresh, target)
     return manifest
 
 
@@ -110,7 +107,17 @@ def _set_modes(fresh: Path) -> None:
     fresh.chmod(0o755)
 
 
-def _put_in_place(source: Path, target: Path) -> None:
-    if target.is_file():
-        target.unlink()
-    source.rename(target)
+def _put_in_place(fresh: Path, target: Path) -> None:
+    """Have the new folder take over what an operator put into the old one, and its name; or leave all as it was."""
+    kept = [name for name in KEPT if (target / name).exists()]
+    try:
+        for name in kept:
+            (target / name).rename(fresh / name)
+        replace(fresh, target)
+    except BaseException:
+        if not target.exists():
+            (fresh.parent / "replaced").rename(target)
+        for name in kept:
+            if (fresh / name).exists():
+                (fresh / name).rename(target / name)
+        raise

@@ -107,9 +107,13 @@ ${modules.map(moduleLine).join("\n")}
 ${SETTINGS.map(settingLine).join("\n")}
     (name = "FILES", service = "files"),
     (name = "SPOOL", durableObjectNamespace = "Spool"),
+    (name = "SHELF", durableObjectNamespace = "ManifestShelf"),
   ],
   globalOutbound = "internet",
-  durableObjectNamespaces = [(className = "Spool", uniqueKey = "spool", enableSql = true, preventEviction = true)],
+  durableObjectNamespaces = [
+    (className = "Spool", uniqueKey = "spool", enableSql = true, preventEviction = true),
+    (className = "ManifestShelf", uniqueKey = "shelf", enableSql = true),
+  ],
   durableObjectStorage = (localDisk = "state"),
 );
 `;

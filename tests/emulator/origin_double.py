@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from origin.insight.edges import MAX_MESSAGES
 from shared.problems import MEDIA_TYPE, Code, Problem, encode_problem
+from tests.emulator.origin_faults import answer_badly
 
 EDGE_KEY: Final = "an-edge-key-of-the-tests"
 MANIFESTS: Final = "/v1/edge/manifests/"
@@ -27,7 +29,10 @@ class OriginDouble:
         away: whether stock, and shared overlays, get 503.
         store_away: whether manifests get 503.
         events_status: what event batches are answered with; they are kept when it is 202.
+        events_delay_s: how long after taking them it answers.
         event_bytes_most: what a body of events may weigh.
+        fault: how all reading is answered, one of `origin_faults.FAULTS`; empty for well.
+        shared: what is answered below `/shared/`.
         messages: event batches as they came, in their order.
         accepted_at_once: how many came in each request that was accepted.
         asked: the paths of all requests.
@@ -38,12 +43,20 @@ class OriginDouble:
         self.url = ""
         self.away = self.store_away = False
         self.events_status = 202
+        self.events_delay_s = 0.0
         self.event_bytes_most = 4 * 1024 * 1024
+        self.fault, self.healed = "", threading.Event()
+        self.shared = b""
         self.stock: dict[str, dict[str, Any]] = {}
         self.manifests: dict[str, bytes] = {}
         self.messages: list[str] = []
         self.accepted_at_once: list[int] = []
         self.asked: list[str] = []
+
+    def fail(self, fault: str) -> None:
+        """Answer all reading badly from now on; well again with an empty text, and whoever waits goes on."""
+        self.healed.set()
+        self.fault, self.healed = fault, threading.Event()
 
     def tell_stock(self, drops: list[str]) -> bytes:
         """Return the document of `GET /v1/stock`; a snapshot's `age_ms` becomes its date."""
@@ -76,6 +89,7 @@ class OriginDouble:
             return self.events_status, encode_problem(Problem(code=Code.UNAVAILABLE))
         self.messages += messages
         self.accepted_at_once.append(len(messages))
+        time.sleep(self.events_delay_s)
         return 202, json.dumps({"accepted": len(messages)}).encode()
 
 
@@ -91,12 +105,16 @@ def _handler(origin: OriginDouble) -> type[BaseHTTPRequestHandler]:  # noqa: C90
         def do_GET(self) -> None:
             origin.asked.append(self.path)
             url = urlsplit(self.path)
-            if url.path.startswith(MANIFESTS):
+            if origin.fault:
+                answer_badly(self, origin.fault, origin.healed)
+            elif url.path.startswith(MANIFESTS):
                 self._answer_manifest(unquote(url.path[len(MANIFESTS) :]))
             elif origin.away:
                 self._answer(503, encode_problem(Problem(code=Code.UNAVAILABLE)))
             elif url.path == "/v1/stock":
                 self._answer(200, origin.tell_stock(parse_qs(url.query)["drops"][0].split(",")), max_age_s=1)
+            elif url.path.startswith("/shared/") and origin.shared:
+                self._answer(200, origin.shared, max_age_s=1)
             else:
                 self._answer(404, encode_problem(Problem(code=Code.NOT_FOUND)))
 
@@ -141,6 +159,7 @@ def serve_origin(now_ms: Callable[[], int], port: int = 0) -> Iterator[OriginDou
     try:
         yield origin
     finally:
+        origin.fail("")
         server.shutdown()
         server.server_close()
         thread.join()

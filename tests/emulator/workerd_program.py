@@ -22,7 +22,7 @@ from tests import samples
 from tests.emulator.edge_program import COLO, ProgramWorld
 from tests.emulator.origin_double import EDGE_KEY
 
-START_S: Final = 10.0
+START_S: Final = 30.0
 CLAIM_KEYS: Final = ",".join(f"{key.kid}:{encode_base64url(key.secret)}" for key in ProgramWorld.claim_keys)
 COUNTRY_HEADER: Final = "x-country"
 TESTED: Final = """\
@@ -73,8 +73,9 @@ def make_faulty(node: Path, folder: Path) -> str:
 class Node:
     """A node that runs, or that was ended and can be started again: its state folder stays."""
 
-    def __init__(self, folder: Path, origin_url: str, state: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, origin_url: str, state: Path, *, healthy: int = 200, **settings: str) -> None:
         self.folder = folder
+        self.healthy = healthy
         self.address, self.status_address = free_address(), free_address()
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -106,7 +107,7 @@ class Node:
 
     def _answers(self) -> bool:
         try:
-            return self.client.get("/health").status_code == 200
+            return self.client.get("/health").status_code == self.healthy
         except httpx.TransportError:
             return False
 
@@ -141,9 +142,9 @@ class Node:
 
 
 @contextmanager
-def running_node(folder: Path, origin_url: str, state: Path, **settings: str) -> Iterator[Node]:
-    """Run a node, and end it."""
-    node = Node(folder, origin_url, state, **settings)
+def running_node(folder: Path, origin_url: str, state: Path, *, healthy: int = 200, **settings: str) -> Iterator[Node]:
+    """Run a node, once its health is answered with this status, and end it."""
+    node = Node(folder, origin_url, state, healthy=healthy, **settings)
     try:
         node.start()
         yield node

@@ -6,7 +6,13 @@
 import { lifetime } from "./freshness.mjs";
 
 const SHARED_PREFIX = "/shared/";
+/** How long the origin is waited for: shorter when there is a copy to serve instead. */
 const ORIGIN_TIMEOUT_MS = 5000;
+const RENEWAL_TIMEOUT_MS = 1000;
+/** How long an origin that failed is left alone by those who have a copy. */
+const LEFT_ALONE_MS = 1000;
+
+let originFailedAtMs = Number.NEGATIVE_INFINITY;
 
 /**
  * @param {Response} response
@@ -56,24 +62,28 @@ function originUnavailable() {
  */
 
 /**
- * Ask the origin for the same path; nothing when it does not answer, or answers that it failed.
+ * Ask the origin for the same path; nothing when it does not answer in time and whole, or answers that it failed.
  *
  * @param {Request} request
  * @param {URL} url
  * @param {Network} network
+ * @param {boolean} isRenewal whether there is a copy
  */
-async function askOrigin(request, url, network) {
+async function askOrigin(request, url, network, isRenewal) {
   try {
     const accept = request.headers.get("accept");
     const response = await fetch(`${network.origin_url}${url.pathname}${url.search}`, {
       headers: accept ? { accept } : {},
       redirect: "manual",
-      signal: AbortSignal.timeout(ORIGIN_TIMEOUT_MS),
+      signal: AbortSignal.timeout(isRenewal ? RENEWAL_TIMEOUT_MS : ORIGIN_TIMEOUT_MS),
     });
-    return response.status < 500 ? response : undefined;
+    const body = await response.arrayBuffer();
+    if (response.status < 500) return new Response(body.byteLength ? body : null, response);
   } catch {
-    return undefined;
+    // It is away, or too slow.
   }
+  originFailedAtMs = Date.now();
+  return undefined;
 }
 
 /**
@@ -90,7 +100,8 @@ async function serveShared(request, url, ctx, network) {
   const ageMs = kept ? Date.now() - Number(kept.headers.get("stored-at-ms")) : 0;
   const life = kept && lifetime(kept.headers.get("origin-cache-control") ?? "");
   if (kept && life && ageMs < life.freshS * 1000) return fromCache(kept, "HIT", ageMs);
-  const response = await askOrigin(request, url, network);
+  const isLeftAlone = kept && Math.abs(Date.now() - originFailedAtMs) < LEFT_ALONE_MS;
+  const response = isLeftAlone ? undefined : await askOrigin(request, url, network, kept !== undefined);
   if (!response) return kept ? fromCache(kept, "STALE", ageMs) : originUnavailable();
   const newLife = response.status === 200 ? lifetime(response.headers.get("cache-control") ?? "") : undefined;
   if (newLife) ctx.waitUntil(store(key, response.clone(), newLife));

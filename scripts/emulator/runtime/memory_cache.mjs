@@ -7,15 +7,22 @@
 import { lifetime } from "./freshness.mjs";
 
 const BYTES_MOST = 64 * 1024 ** 2;
+const OVERHEAD_BYTES = 1024; // an answer's headers, and the objects around it
 
 /** @typedef {{ body: ArrayBuffer, status: number, headers: [string, string][], untilMs: number }} Kept */
+
+/**
+ * @param {string} key
+ * @param {Kept} kept
+ */
+const weigh = (key, { body }) => body.byteLength + 2 * key.length + OVERHEAD_BYTES;
 
 export class MemoryCache {
   /** @type {Map<string, Kept>} */
   #kept = new Map();
   #bytes = 0;
 
-  /** How many answers it holds, and what their bodies weigh. */
+  /** How many answers it holds, and what they weigh. */
   get size() {
     return { entries: this.#kept.size, bytes: this.#bytes };
   }
@@ -59,7 +66,7 @@ export class MemoryCache {
    */
   #add(key, kept) {
     this.#kept.set(key, kept);
-    this.#bytes += kept.body.byteLength;
+    this.#bytes += weigh(key, kept);
   }
 
   /**
@@ -68,7 +75,7 @@ export class MemoryCache {
    */
   #remove(key, kept) {
     this.#kept.delete(key);
-    this.#bytes -= kept.body.byteLength;
+    this.#bytes -= weigh(key, kept);
   }
 }
 

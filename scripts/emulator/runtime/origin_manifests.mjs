@@ -2,7 +2,8 @@
  * The key-value binding `MANIFESTS` of a node that stands alone: manifests are read from the origin over HTTP.
  *
  * An answer is fresh for as long as it says, is asked for again by its entity tag, and stands in for a failing origin for
- * as long as it may (RFC 5861). The class has the name by which the SDK knows such a binding.
+ * as long as it may (RFC 5861): after a restart too, for what is good is also on the shelf. An answer that is no JSON
+ * document is a failing origin. The class has the name by which the SDK knows such a binding.
  */
 
 import { lifetime } from "./freshness.mjs";
@@ -10,23 +11,47 @@ import { lifetime } from "./freshness.mjs";
 const KEY_PREFIX = "manifest/";
 const PATH = "/v1/edge/manifests/";
 const TIMEOUT_MS = 1000;
-const KEPT_MOST = 2048;
+const KEPT_BYTES_MOST = 16 * 1024 ** 2;
+const OVERHEAD_BYTES = 512;
+/** How far what the shelf knows of a manifest that has not changed may be behind. */
+const SHELVED_FOR_MS = 600_000;
 
-/** @typedef {{ text: string | null, tag: string, freshUntilMs: number, usableUntilMs: number }} Kept */
+/** @typedef {{ text: string, tag: string, freshUntilMs: number, usableUntilMs: number, shelvedUntilMs: number }} Kept */
+/** @typedef {import("./manifest_shelf.mjs").Shelved} Shelved */
+/** @typedef {{ all: () => Promise<Shelved[]>, put: (manifest: Shelved) => Promise<unknown>, remove: (clips: string[]) => Promise<unknown> }} Shelf */
+
+/** @param {Kept} kept */
+const weigh = ({ text }) => 2 * text.length + OVERHEAD_BYTES;
+
+/** @param {string} text */
+function isDocument(text) {
+  try {
+    return typeof JSON.parse(text) === "object";
+  } catch {
+    return false;
+  }
+}
 
 export class KvNamespace {
   #originUrl;
-  /** @type {Map<string, Kept>} */
+  #shelf;
+  /** @type {Map<string, Kept>} the longest not asked about first */
   #kept = new Map();
+  #bytes = 0;
+  #isRestored = false;
 
-  /** @param {string} originUrl */
-  constructor(originUrl) {
+  /**
+   * @param {string} originUrl
+   * @param {() => Shelf} shelf gives a stub for this request
+   */
+  constructor(originUrl, shelf) {
     this.#originUrl = originUrl.replace(/\/+$/, "");
+    this.#shelf = shelf;
   }
 
-  /** How many clips it remembers. */
+  /** How many clips it remembers, and what they weigh. */
   get size() {
-    return this.#kept.size;
+    return { entries: this.#kept.size, bytes: this.#bytes };
   }
 
   /**
@@ -35,50 +60,117 @@ export class KvNamespace {
    */
   async get(key) {
     const clip = key.slice(KEY_PREFIX.length);
+    if (!this.#isRestored) await this.#restore();
     const kept = this.#kept.get(clip);
-    const nowMs = Date.now();
-    if (kept && nowMs < kept.freshUntilMs) return kept.text;
-    const fresh = await this.#ask(clip, kept);
-    if (fresh) return fresh.text;
-    if (kept && nowMs < kept.usableUntilMs) return kept.text;
+    if (kept && Date.now() < kept.freshUntilMs) return kept.text;
+    const told = await this.#ask(clip, kept);
+    if (told !== undefined) return told;
+    if (kept && Date.now() < kept.usableUntilMs) return kept.text;
     throw new Error("the origin does not answer");
   }
 
   /**
    * @param {string} clip
    * @param {Kept | undefined} kept
-   * @returns {Promise<Kept | undefined>} nothing when the origin is away
+   * @returns {Promise<string | null | undefined>} nothing at all when the origin is away
    */
   async #ask(clip, kept) {
-    try {
-      const response = await fetch(`${this.#originUrl}${PATH}${encodeURIComponent(clip)}`, {
-        headers: kept?.tag ? { accept: "application/json", "if-none-match": kept.tag } : { accept: "application/json" },
-        redirect: "manual",
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-      });
-      const text = await response.text();
-      if (response.status === 200) return this.#keep(clip, text, response);
-      if (response.status === 304 && kept) return this.#keep(clip, kept.text, response);
-      if (response.status === 404) return this.#keep(clip, null, response);
-    } catch {
-      // It is away, or too slow: what is kept has to do.
-    }
-    return undefined;
+    const { response, text } = (await this.#fetch(clip, kept?.tag)) ?? {};
+    if (response?.status === 200 && isDocument(text ?? "")) return this.#keep(clip, text ?? "", response);
+    if (response?.status === 304 && kept) return this.#keep(clip, kept.text, response);
+    if (response?.status !== 404) return undefined;
+    if (kept) await this.#forget([clip]);
+    return null;
   }
 
   /**
    * @param {string} clip
-   * @param {string | null} text
+   * @param {string | undefined} tag
+   */
+  async #fetch(clip, tag) {
+    try {
+      const response = await fetch(`${this.#originUrl}${PATH}${encodeURIComponent(clip)}`, {
+        headers: { accept: "application/json", ...(tag && { "if-none-match": tag }) },
+        redirect: "manual",
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+      });
+      return { response, text: await response.text() };
+    } catch {
+      return undefined; // It is away, or too slow: what is kept has to do.
+    }
+  }
+
+  /**
+   * @param {string} clip
+   * @param {string} text
    * @param {Response} response
    */
-  #keep(clip, text, response) {
+  async #keep(clip, text, response) {
     const life = lifetime(response.headers.get("cache-control") ?? "") ?? { freshS: 0, staleIfErrorS: 0 };
-    const freshUntilMs = Date.now() + life.freshS * 1000;
+    const nowMs = Date.now();
+    const freshUntilMs = nowMs + life.freshS * 1000;
     const usableUntilMs = freshUntilMs + life.staleIfErrorS * 1000;
-    const fresh = { text, tag: response.headers.get("etag") ?? "", freshUntilMs, usableUntilMs };
+    const former = this.#kept.get(clip);
+    const tag = response.headers.get("etag") ?? "";
+    const isShelved = former?.text === text && nowMs < former.shelvedUntilMs;
+    const shelvedUntilMs = isShelved ? former.shelvedUntilMs : nowMs + SHELVED_FOR_MS;
+    this.#remember(clip, { text, tag, freshUntilMs, usableUntilMs, shelvedUntilMs });
+    if (!isShelved) await this.#tell((shelf) => shelf.put({ clip, text, tag, usableUntilMs }));
+    await this.#forget(this.#tooMany());
+    return text;
+  }
+
+  /** Which are to be forgotten, so that the others weigh little enough. */
+  #tooMany() {
+    const clips = [];
+    let bytes = this.#bytes;
+    for (const [clip, kept] of this.#kept) {
+      if (bytes <= KEPT_BYTES_MOST) break;
+      bytes -= weigh(kept);
+      clips.push(clip);
+    }
+    return clips;
+  }
+
+  /** @param {string[]} clips */
+  async #forget(clips) {
+    for (const clip of clips) this.#drop(clip);
+    if (clips.length) await this.#tell((shelf) => shelf.remove(clips));
+  }
+
+  /** What the shelf has is known from now on, and asked about before it is used. */
+  async #restore() {
+    await this.#tell(async (shelf) => {
+      for (const { clip, ...shelved } of await shelf.all())
+        if (!this.#kept.has(clip)) this.#remember(clip, { ...shelved, freshUntilMs: 0, shelvedUntilMs: 0 });
+      this.#isRestored = true;
+    });
+  }
+
+  /** @param {(shelf: Shelf) => Promise<unknown>} work without which the node goes on, until it is started again */
+  async #tell(work) {
+    try {
+      await work(this.#shelf());
+    } catch (error) {
+      console.error(`the shelf of manifests does not answer: ${/** @type {Error} */ (error).message}`);
+    }
+  }
+
+  /**
+   * @param {string} clip
+   * @param {Kept} kept
+   */
+  #remember(clip, kept) {
+    this.#drop(clip);
+    this.#kept.set(clip, kept);
+    this.#bytes += weigh(kept);
+  }
+
+  /** @param {string} clip */
+  #drop(clip) {
+    const kept = this.#kept.get(clip);
+    if (!kept) return;
     this.#kept.delete(clip);
-    this.#kept.set(clip, fresh);
-    if (this.#kept.size > KEPT_MOST) this.#kept.delete(/** @type {string} */ (this.#kept.keys().next().value));
-    return fresh;
+    this.#bytes -= weigh(kept);
   }
 }

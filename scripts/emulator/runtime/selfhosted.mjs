@@ -6,16 +6,21 @@
  */
 
 import { assets } from "./assets.mjs"; // written by the build: static files, with their headers
+import bundlePack from "./bundle.bin"; // Data: the staged bundle, which the snapshot must be of
 import { serveFront } from "./front.mjs";
 import { Host } from "./host.mjs";
 import { MemoryCache } from "./memory_cache.mjs";
 import { KvNamespace } from "./origin_manifests.mjs";
 import { WorkerQueue } from "./outbox.mjs";
+import { problemOf } from "./unpack.mjs";
 
+export { ManifestShelf } from "./manifest_shelf.mjs";
 export { Spool } from "./spool.mjs";
 
 /** Read by the app. */
 const PASSED_ON = ["ORIGIN_URL", "ISSUER", "CLAIM_KEYS", "PUBLIC_URL", "STOCK_TIMEOUT_MS"];
+
+const HELD_MOST_MS = 1000;
 
 const cache = new MemoryCache();
 Object.defineProperty(globalThis, "caches", { value: { default: cache } });
@@ -27,18 +32,29 @@ const bound = {};
 const spoolOf = (env) => env.SPOOL.get(env.SPOOL.idFromName("spool"));
 
 /** @param {any} env */
+const shelfOf = (env) => env.SHELF.get(env.SHELF.idFromName("shelf"));
+
+/** @param {any} env */
 function bindings(env) {
-  bound.manifests = new KvNamespace(env.ORIGIN_URL);
-  bound.events = new WorkerQueue(() => spoolOf(env));
+  // An interpreter that is booted anew finds what the one before has left: no event that waits is forgotten.
+  bound.manifests ??= new KvNamespace(env.ORIGIN_URL, () => shelfOf(env));
+  bound.events ??= new WorkerQueue(() => spoolOf(env));
   const settings = Object.fromEntries(PASSED_ON.map((name) => [name, env[name]]).filter(([, value]) => value));
   return { ...settings, MANIFESTS: bound.manifests, EVENTS: bound.events };
 }
 
-/** @param {any} env */
+/**
+ * Read the memory snapshot. One that is gone, cut short, damaged or of another build is done without.
+ *
+ * @param {any} env
+ */
 async function readSnapshot(env) {
   const response = await env.FILES.fetch("http://files/snapshot.pack");
-  if (!response.ok) throw new Error(`the memory snapshot is gone: status ${response.status}`);
-  return response.arrayBuffer();
+  const pack = response.ok ? await response.arrayBuffer() : undefined;
+  const problem = pack ? await problemOf(pack, bundlePack) : "it is gone";
+  if (!problem) return pack;
+  console.error(`the memory snapshot is not used, and each start is slower: ${problem}`);
+  return undefined;
 }
 
 const host = new Host({ bindings, readSnapshot });
@@ -62,6 +78,26 @@ function serveAsset(request) {
   };
 }
 
+/**
+ * Answer what reports something once that is on disk: what is acknowledged outlives a kill. A spool that takes nothing
+ * holds nobody up for long: then what waits and what is lost shows in the node's status, and as gaps at the origin.
+ *
+ * @param {Request} request
+ * @param {any} env
+ * @param {ExecutionContext} ctx
+ */
+async function answerOnceKept(request, env, ctx) {
+  /** @type {Promise<unknown>[]} */
+  const reports = [];
+  const waitUntil = (/** @type {Promise<unknown>} */ work) => {
+    ctx.waitUntil(work);
+    reports.push(work);
+  };
+  const response = await host.answer(request, env, { waitUntil, props: ctx.props });
+  if (reports.length) await Promise.race([Promise.all(reports), scheduler.wait(HELD_MOST_MS)]);
+  return response;
+}
+
 export default {
   /**
    * @param {Request} request
@@ -72,9 +108,18 @@ export default {
     const answered = serveFront(request, ctx, { origin_url: env.ORIGIN_URL, asset: serveAsset(request) });
     if (answered) return answered;
     Object.defineProperty(request, "cf", { value: placeOf(request, env) });
-    return host.answer(request, env, ctx);
+    return request.method === "POST" ? answerOnceKept(request, env, ctx) : host.answer(request, env, ctx);
   },
 };
+
+/** @param {any} env */
+async function tellSpool(env) {
+  try {
+    return await spoolOf(env).status();
+  } catch (error) {
+    return { problem: `the spool does not answer: ${/** @type {Error} */ (error).message}` };
+  }
+}
 
 /** What the operator's own socket leads to: how the node is. */
 export const status = {
@@ -83,8 +128,8 @@ export const status = {
    * @param {any} env
    */
   async fetch(_request, env) {
-    const spool = await spoolOf(env).status();
     const outbox = bound.events?.size ?? { waiting: 0, lost: 0 };
-    return Response.json({ spool, outbox, cache: cache.size, manifests: bound.manifests?.size ?? 0 });
+    const manifests = bound.manifests?.size ?? { entries: 0, bytes: 0 };
+    return Response.json({ spool: await tellSpool(env), outbox, cache: cache.size, manifests });
   },
 };

@@ -22,7 +22,9 @@ const NEVER_TAKEN = new Set([400, 415, 422]);
 /** The machine's own clock, by which alarms go off, whatever a test makes of the app's. */
 const machineNow = Date.now.bind(Date);
 
-/** @typedef {{ id: number, body: string }} Row */
+const encoder = new TextEncoder();
+
+/** @typedef {{ id: number, body: string, bytes: number }} Row */
 /** @typedef {"delivered" | "dropped"} Count */
 
 export class Spool extends DurableObject {
@@ -31,6 +33,8 @@ export class Spool extends DurableObject {
   #pauseMs = FIRST_PAUSE_MS;
   #postedMost = MESSAGES_MOST;
   #problem = "";
+  #isPosting = false;
+  #isFull = false;
   #bytesMost;
 
   /**
@@ -41,10 +45,10 @@ export class Spool extends DurableObject {
     super(ctx, env);
     this.#sql = ctx.storage.sql;
     this.#sql.exec(
-      "CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL, at_ms INTEGER NOT NULL)",
+      "CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL, bytes INTEGER NOT NULL, at_ms INTEGER NOT NULL)",
     );
     this.#sql.exec("CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL)");
-    this.#bytes = Number(this.#sql.exec("SELECT coalesce(sum(length(body)), 0) AS bytes FROM messages").one().bytes);
+    this.#bytes = Number(this.#sql.exec("SELECT coalesce(sum(bytes), 0) AS bytes FROM messages").one().bytes);
     this.#bytesMost = Number(env.SPOOL_BYTES) || DEFAULT_SPOOL_BYTES;
     ctx.blockConcurrencyWhile(() => this.#schedule(0));
   }
@@ -56,17 +60,20 @@ export class Spool extends DurableObject {
    * @param {number} lost how many more were lost before they came here
    */
   async add(messages, lost) {
-    let dropped = lost;
+    let dropped = 0;
     for (const body of messages) {
-      if (this.#bytes + body.length > this.#bytesMost) {
+      const bytes = encoder.encode(body).length;
+      if (this.#bytes + bytes > this.#bytesMost) {
         dropped += 1;
         continue;
       }
-      this.#sql.exec("INSERT INTO messages (body, at_ms) VALUES (?, ?)", body, machineNow());
-      this.#bytes += body.length;
+      this.#sql.exec("INSERT INTO messages (body, bytes, at_ms) VALUES (?, ?, ?)", body, bytes, machineNow());
+      this.#bytes += bytes;
     }
+    this.#isFull = dropped > 0;
     if (dropped) this.#drop(dropped, "the spool is full");
-    if (this.#pauseMs === FIRST_PAUSE_MS) await this.#schedule(0);
+    if (lost) this.#drop(lost, "the spool did not take them in time");
+    if (!this.#isPosting) await this.#schedule(this.#problem ? this.#pauseMs : 0);
   }
 
   /** Tell what waits and since when, what was delivered and dropped, and what is in the way. */
@@ -77,6 +84,8 @@ export class Spool extends DurableObject {
     return {
       waiting: Number(waiting),
       waiting_bytes: this.#bytes,
+      bytes_most: this.#bytesMost,
+      full: this.#isFull,
       waiting_since_ms: Number(oldest_ms),
       delivered: this.#counted("delivered"),
       dropped: this.#counted("dropped"),
@@ -86,13 +95,24 @@ export class Spool extends DurableObject {
 
   /** Post what waits, until nothing does or the origin does not take it. */
   async alarm() {
+    this.#isPosting = true;
+    try {
+      await this.#empty();
+    } catch (error) {
+      await this.#pause(`the spool fails: ${/** @type {Error} */ (error).message}`);
+    } finally {
+      this.#isPosting = false;
+    }
+  }
+
+  async #empty() {
     for (let rows = this.#next(); rows.length; rows = this.#next()) {
       const status = await this.#post(rows);
       if (status === ACCEPTED) this.#finish(rows, "delivered");
       else if (status === TOO_LARGE && rows.length > 1) this.#postedMost = Math.ceil(rows.length / 2);
       else if (status === TOO_LARGE || (NEVER_TAKEN.has(status) && rows.length === 1)) this.#refuse(rows, status);
       else if (NEVER_TAKEN.has(status)) this.#postedMost = 1;
-      else return this.#pause(status);
+      else return this.#pause(status ? `the origin answers ${status}` : "the origin does not answer");
     }
     this.#pauseMs = FIRST_PAUSE_MS;
     this.#problem = "";
@@ -102,12 +122,12 @@ export class Spool extends DurableObject {
   #next() {
     const rows = /** @type {Row[]} */ (
       /** @type {unknown} */ (
-        this.#sql.exec("SELECT id, body FROM messages ORDER BY id LIMIT ?", this.#postedMost).toArray()
+        this.#sql.exec("SELECT id, body, bytes FROM messages ORDER BY id LIMIT ?", this.#postedMost).toArray()
       )
     );
     let bytes = 0;
-    const beyond = rows.findIndex(({ body }, index) => {
-      bytes += body.length;
+    const beyond = rows.findIndex((row, index) => {
+      bytes += row.bytes;
       return bytes > POSTED_BYTES_MOST && index > 0;
     });
     return beyond < 0 ? rows : rows.slice(0, beyond);
@@ -139,7 +159,8 @@ export class Spool extends DurableObject {
    */
   #finish(rows, count) {
     this.#sql.exec("DELETE FROM messages WHERE id <= ?", rows[rows.length - 1].id);
-    for (const { body } of rows) this.#bytes -= body.length;
+    for (const { bytes } of rows) this.#bytes -= bytes;
+    this.#isFull = false;
     this.#count(count, rows.length);
     this.#postedMost = Math.min(MESSAGES_MOST, this.#postedMost * 2);
     this.#pauseMs = FIRST_PAUSE_MS;
@@ -154,9 +175,8 @@ export class Spool extends DurableObject {
     console.error(`the origin never takes an event batch: status ${status}; it is dropped`);
   }
 
-  /** @param {number} status */
-  async #pause(status) {
-    const problem = status ? `the origin answers ${status}` : "the origin does not answer";
+  /** @param {string} problem */
+  async #pause(problem) {
     if (problem !== this.#problem) console.error(`events wait: ${problem}`);
     this.#problem = problem;
     const pauseMs = this.#pauseMs;
