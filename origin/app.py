@@ -1,7 +1,7 @@
 """The origin's application: its parts, put together from the settings, and their life.
 
-Start: database pool, then the intake and the caretaker. End, after the server has answered all requests: both stop,
-the writer finishes what it has, the connections close.
+Start: database pool, then intake, reconciliation and caretaker. End, after the server has answered all requests: these
+stop, the writer finishes what it has, the connections close.
 """
 
 import asyncio
@@ -21,6 +21,9 @@ from origin.config import Config
 from origin.database import Database
 from origin.insight.edges import Edges
 from origin.insight.intake import Intake, QueueReader
+from origin.insight.reconcile_loop import ReconcileLoop
+from origin.insight.reconciliation import Reconciler
+from origin.insight.reports import Reports
 from origin.middleware import Shell, tell_http_exception
 from origin.money.caretaking import Caretaker
 from origin.money.cashier import Cashier
@@ -57,6 +60,10 @@ class Parts:
         self.intake = Intake(self.database, self.settler, self.trust, read_clock_ms)
         self.reader = QueueReader(self.database, self.provider, self.intake, config.intake_interval_ms, read_clock_ms)
 
+        self.publisher = Publisher(self.database, self.provider, read_clock_ms)
+        reconciler = Reconciler(self.database, self.provider, self.publisher, self.cashier, config)
+        self.reconciling = ReconcileLoop(self.database, reconciler, config.reconcile_interval_s, read_clock_ms)
+
     def handlers(self) -> dict[str, Handler]:
         """Return all handlers, by the id of their operation."""
         config = self.config
@@ -72,7 +79,7 @@ class Parts:
         windows = Windows(self.database, config.public_url, config.edge_url, read_clock_ms)
         service = Service(self.database, config.signing_keys.key_set, cache(describe))
         catalogue = Catalogue(self.database, read_clock_ms)
-        operators = Operators(self.database, catalogue, Publisher(self.database, self.provider, read_clock_ms))
+        operators = Operators(self.database, catalogue, self.publisher)
         return {
             **settlements.handlers(),
             **holding.handlers(),
@@ -82,6 +89,7 @@ class Parts:
             **service.handlers(),
             **operators.handlers(),
             **Edges(self.database, self.intake).handlers(),
+            **Reports(self.database).handlers(),
             **Proving(self.database, Signer(config.public_url, config.signing_keys), read_clock_ms).handlers(),
         }
 
@@ -89,7 +97,7 @@ class Parts:
     async def run(self, _: Starlette) -> AsyncIterator[None]:
         """Start the parts, and end them in the order that loses nothing."""
         await self.database.open()
-        loops = [asyncio.create_task(loop.run()) for loop in (self.reader, Caretaker(self.cashier))]
+        loops = [asyncio.create_task(loop.run()) for loop in (self.reader, self.reconciling, Caretaker(self.cashier))]
         try:
             yield
         finally:

@@ -16,6 +16,8 @@
 | `CLIPTILL_CARDS_URL` | base address of its API | needed with `sandbox`; with `stripe`, Stripe's own |
 | `CLIPTILL_LISTEN` | `host:port` to listen at | 127.0.0.1, port of `CLIPTILL_PUBLIC_URL` |
 | `CLIPTILL_INTAKE_INTERVAL_MS` | pause between two looks into an empty queue | `500` |
+| `CLIPTILL_RECONCILE_INTERVAL_S` | pause between two reconciliations by the service itself; `0`: only cron's | `60` |
+| `CLIPTILL_EVENT_RETENTION_DAYS` | for how long the edge's reports are kept, and what reconciliation found in them | `90` |
 """  # noqa: E501 - a table
 
 from collections.abc import Mapping
@@ -33,6 +35,8 @@ from shared.errors import ConfigurationError
 _DEFAULT_PORT: Final = 8782
 _MAX_INTERVAL_MS: Final = 60_000
 CARD_PROVIDERS: Final = ("sandbox", "stripe")
+_MAX_RECONCILE_INTERVAL_S: Final = 86_400
+_MAX_RETENTION_DAYS: Final = 3_650
 _PROVIDER: Final = {
     "url": "CLIPTILL_PROVIDER_URL",
     "account": "CLIPTILL_PROVIDER_ACCOUNT",
@@ -67,6 +71,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     intake_interval_ms: int
+    reconcile_interval_s: int = 60
+    event_retention_days: int = 90
     cards: CardsConfig | None = None
 
 
@@ -94,7 +100,11 @@ def read_config(environment: Mapping[str, str]) -> Config:
         provider=ProviderConfig(**{field: environment[name] for field, name in _PROVIDER.items()}),
         host=host,
         port=port,
-        intake_interval_ms=_read_interval(environment),
+        intake_interval_ms=_read_number(environment, "CLIPTILL_INTAKE_INTERVAL_MS", 500, 1, _MAX_INTERVAL_MS),
+        reconcile_interval_s=_read_number(
+            environment, "CLIPTILL_RECONCILE_INTERVAL_S", 60, 0, _MAX_RECONCILE_INTERVAL_S
+        ),
+        event_retention_days=_read_number(environment, "CLIPTILL_EVENT_RETENTION_DAYS", 90, 1, _MAX_RETENTION_DAYS),
         cards=_read_cards(environment),
     )
 
@@ -138,10 +148,8 @@ def _read_listen(environment: Mapping[str, str], public_port: int | None) -> tup
     return host.strip("[]"), int(port)
 
 
-def _read_interval(environment: Mapping[str, str]) -> int:
-    text = environment.get("CLIPTILL_INTAKE_INTERVAL_MS") or "500"
-    if not text.isdecimal() or not 0 < int(text) <= _MAX_INTERVAL_MS:
-        raise ConfigurationError(
-            f"CLIPTILL_INTAKE_INTERVAL_MS is not a number of milliseconds from 1 to {_MAX_INTERVAL_MS}"
-        )
+def _read_number(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = environment.get(name) or str(default)
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise ConfigurationError(f"{name} is not a number from {least} to {most}")
     return int(text)

@@ -1,8 +1,12 @@
-"""One reconciliation, for cron: `python -m origin.reconcile [--json] [--wait SECONDS]`.
+"""One reconciliation, for cron: `python -m origin.reconcile [--json] [--wait SECONDS] [--last]`.
 
 It takes in what the queue holds (up to `MOST_PULLS` batches), verifies and settles what could not be before, compares
 what the edge reports with what was decided, writes manifests that the edge's store lost, makes the next days' tables,
-drops what is older than `CLIPTILL_EVENT_RETENTION_DAYS` (default 90), and keeps its report in `reconciliation_runs`.
+drops what is older than `CLIPTILL_EVENT_RETENTION_DAYS`, signs where audit trails end, and keeps its report in
+`reconciliation_runs`. `--last` prints the report that was kept last, and does nothing else.
+
+The service runs the same by itself, every `CLIPTILL_RECONCILE_INTERVAL_S`: cron is for those who set that to 0, or want
+the exit code.
 
 Exit codes:
   0  in order
@@ -20,7 +24,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -29,8 +33,8 @@ from origin.catalogue.publishing import Publisher, read_clock_ms
 from origin.config import Config, read_config
 from origin.database import Database, locate_database
 from origin.insight.reconciliation import Reconciler, Run
-from origin.insight.reconciliation_store import hold_run_lock
 from origin.insight.reconciliation_text import write_run
+from origin.insight.runs_store import hold_run_lock, read_run
 from origin.logs import configure_logs
 from origin.migrate import check_schema, list_migrations
 from origin.money.cashier import Cashier
@@ -46,9 +50,6 @@ AWAY: Final = 3
 ANOTHER_RUN: Final = 4
 
 WAIT_S: Final = 30
-RETENTION_DAYS: Final = 90
-_RETENTION: Final = "CLIPTILL_EVENT_RETENTION_DAYS"
-_MOST_DAYS: Final = 3650
 _LOOK_AGAIN_S: Final = 0.2
 
 
@@ -57,40 +58,62 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     options = _parser().parse_args(arguments)
     configure_logs()
     try:
-        config = read_config(environment)
-        retention_days = read_retention(environment)
-        run = asyncio.run(reconcile_once(locate_database(environment), config, retention_days, options.wait))
+        config, conninfo = read_config(environment), locate_database(environment)
+        done = read_last(conninfo) if options.last else reconcile_once(conninfo, config, options.wait)
+        run = asyncio.run(done)
     except ConfigurationError as error:
         return _complain(WRONG_USE, str(error))
     except ServiceAwayError as error:
         return _complain(AWAY, str(error))
+    if run is None and options.last:
+        return _complain(WRONG_USE, "no reconciliation has ended yet")
     if run is None:
         return _complain(ANOTHER_RUN, "another reconciliation is at work, and does this run's work")
     sys.stdout.write(msgspec.json.encode(run).decode() + "\n" if options.json else write_run(run))
     return judge_run(run)
 
 
-async def reconcile_once(conninfo: str, config: Config, retention_days: int, wait_s: float) -> Run | None:
+async def reconcile_once(conninfo: str, config: Config, wait_s: float) -> Run | None:
     """Run once, or return None when another run does not end in time.
 
     Raises:
         ConfigurationError: the schema is not this version's.
         ServiceAwayError: the database is away.
     """
+
+    async def reconcile(database: Database) -> Run | None:
+        cards = make_card_provider(config.cards)
+        try:
+            async with Provider(config.provider) as provider:
+                cashier = Cashier(database, Settler(config.public_url, config.signing_keys), cards, read_clock_ms)
+                reconciler = Reconciler(database, provider, Publisher(database, provider), cashier, config)
+                return await _take_turn(database, reconciler, wait_s)
+        finally:
+            if cards is not None:
+                await cards.close()
+
+    return await _on_database(conninfo, reconcile)
+
+
+async def read_last(conninfo: str) -> Run | None:
+    """Return the run that ended last, or None when there is none; raises as `reconcile_once` does."""
+
+    async def read(database: Database) -> Run | None:
+        async with database.connection() as connection:
+            kept = await read_run(connection, None)
+        return None if kept is None else msgspec.json.decode(kept, type=Run)
+
+    return await _on_database(conninfo, read)
+
+
+async def _on_database(conninfo: str, story: Callable[[Database], Awaitable[Run | None]]) -> Run | None:
     database = Database(conninfo)
-    cards = make_card_provider(config.cards)
     await database.open()
     try:
         async with database.connection() as connection:
             await check_schema(connection, list_migrations())
-        async with Provider(config.provider) as provider:
-            cashier = Cashier(database, Settler(config.public_url, config.signing_keys), cards, read_clock_ms)
-            publisher = Publisher(database, provider)
-            reconciler = Reconciler(database, provider, publisher, cashier, config, retention_days)
-            return await _take_turn(database, reconciler, wait_s)
+        return await story(database)
     finally:
-        if cards is not None:
-            await cards.close()
         await database.close()
 
 
@@ -99,18 +122,6 @@ def judge_run(run: Run) -> int:
     if run.away:
         return AWAY
     return DIFFERENCES if run.report.findings else IN_ORDER
-
-
-def read_retention(environment: Mapping[str, str]) -> int:
-    """Return for how many days the edge's reports are kept.
-
-    Raises:
-        ConfigurationError: it is not a number of days from 1 to ten years.
-    """
-    text = environment.get(_RETENTION) or str(RETENTION_DAYS)
-    if not text.isdecimal() or not 0 < int(text) <= _MOST_DAYS:
-        raise ConfigurationError(f"{_RETENTION} is not a number of days from 1 to {_MOST_DAYS}")
-    return int(text)
 
 
 async def _take_turn(database: Database, reconciler: Reconciler, wait_s: float) -> Run | None:
@@ -133,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--last", action="store_true", help="print the report that was kept last, and do nothing else")
     parser.add_argument(
         "--wait", type=_read_seconds, default=float(WAIT_S), metavar="SECONDS",
         help=f"how long to wait for another run to end (default {WAIT_S})",

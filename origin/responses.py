@@ -15,12 +15,18 @@ from shared.problems import MEDIA_TYPE, Code, Problem, encode_problem
 from shared.wire import decode_body
 
 NOT_KEPT: Final = {"Cache-Control": "no-store"}
+MOST_DIGITS: Final = 15  # of a number in a path or a query
 _DIGITS: Final = 9  # of a Content-Length that is worth reading
 
 Handler = Callable[[Request], Awaitable[Response]]
 T = TypeVar("T")
 
 _ENCODER: Final = msgspec.json.Encoder()
+
+
+def read_number(text: str) -> int | None:
+    """Return the number that a path or a query says, or None when it says none, or one that is too long."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
 def tell(document: object, headers: Mapping[str, str] = NOT_KEPT) -> Response:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from origin import guard, service
 from origin.catalogue import operators, windows
-from origin.insight import edges
+from origin.insight import edges, reports
 from origin.money import paying
 from origin.pickup import passes
 from origin.responses import Handler, refuse
@@ -34,6 +34,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *operators.OPERATIONS,
     *edges.OPERATIONS,
     *proving.OPERATIONS,
+    *reports.OPERATIONS,
 )
 SECURITY_SCHEMES: Final = {**presenting.SECURITY_SCHEMES, **guard.SECURITY_SCHEMES}
 

@@ -32,6 +32,7 @@ class Code(StrEnum):
     DROP_UNKNOWN = "drop_unknown"
     CREATOR_UNKNOWN = "creator_unknown"
     ENTRY_UNKNOWN = "entry_unknown"
+    RUN_UNKNOWN = "run_unknown"
     ALREADY_EXISTS = "already_exists"
     REVISION_CONFLICT = "revision_conflict"
     # admission
@@ -104,6 +105,7 @@ TABLE: Final[dict[Code, Meaning]] = {
     Code.DROP_UNKNOWN: Meaning(404, "The drop is not known"),
     Code.CREATOR_UNKNOWN: Meaning(404, "The creator is not known"),
     Code.ENTRY_UNKNOWN: Meaning(404, "The audit trail has no such entry"),
+    Code.RUN_UNKNOWN: Meaning(404, "There is no report of such a run"),
     Code.ALREADY_EXISTS: Meaning(409, "Something else exists under this name"),
     Code.REVISION_CONFLICT: Meaning(409, "The change does not fit what is stored"),
     Code.DROP_NOT_OPEN: Meaning(409, "The drop has not opened yet"),

@@ -88,7 +88,6 @@ _EXPIRE: Final = (
     "DELETE FROM edge_nodes WHERE last_received_ms < %(before)s",
     "DELETE FROM event_rejections WHERE received_ms < %(before)s",
     "DELETE FROM issued_claims WHERE expires_at_ms < %(before)s",
-    "DELETE FROM reconciliation_runs WHERE started_ms < %(before)s",
 )
 
 

@@ -12,6 +12,7 @@ from origin.catalogue.publishing import Publisher
 from origin.config import Config
 from origin.database import ClashError, Database
 from origin.insight import reconciliation_store as store
+from origin.insight import runs_store
 from origin.insight.event_store import Expired, drop_expired, make_partitions
 from origin.insight.intake import Intake, QueueReader, Taken
 from origin.money.cashier import BATCH, Cashier
@@ -61,14 +62,8 @@ class Run(Wire, frozen=True, kw_only=True):
 class Reconciler:
     """Reconciles one database with one provider."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - all that is reconciled
-        self,
-        database: Database,
-        provider: Provider,
-        publisher: Publisher,
-        cashier: Cashier,
-        config: Config,
-        retention_days: int,
+    def __init__(
+        self, database: Database, provider: Provider, publisher: Publisher, cashier: Cashier, config: Config
     ) -> None:
         self._database = database
         self._publisher = publisher
@@ -78,7 +73,7 @@ class Reconciler:
         self._signer = Signer(config.public_url, config.signing_keys)
         intake = Intake(database, self._settler, self._trust)
         self._queue = QueueReader(database, provider, intake, config.intake_interval_ms)
-        self._retention_days = retention_days
+        self._retention_days = config.event_retention_days
 
     async def run(self, clock_ms: Callable[[], int]) -> Run:
         """Do all steps, and keep the report.
@@ -88,7 +83,8 @@ class Reconciler:
         """
         started_ms = clock_ms()
         async with self._database.transaction() as connection:
-            number = await store.begin_run(connection, started_ms)
+            number = await runs_store.begin_run(connection, started_ms)
+            await runs_store.drop_old_runs(connection, started_ms, started_ms - self._retention_days * _DAY_MS)
         async with self._database.transaction() as connection:
             await make_partitions(connection, started_ms)
         async with store.patient_transaction(self._database) as connection:
@@ -112,7 +108,7 @@ class Reconciler:
             report=report,
         )
         async with self._database.transaction() as connection:
-            await store.end_run(connection, number, run, run.finished_ms)
+            await runs_store.end_run(connection, number, run, run.finished_ms)
         return run
 
     async def _drain_queue(self) -> tuple[Taken, bool]:

@@ -1,20 +1,17 @@
-"""SQL of reconciliation: the facts that are compared, the claims that wait to be verified, the reports that are kept.
+"""SQL of reconciliation: the facts that are compared, and the claims that wait to be verified.
 
 Rules:
 
 1. All facts of one comparison are read in one snapshot (`read_only_snapshot`): what is committed meanwhile is in all of
    them or in none.
 2. Claims are streamed in the order of their key, so memory does not grow with their number.
-3. One run at a time in a database: a lock of the session, which the server frees however the process ends.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-import msgspec
 from psycopg.rows import class_row
-from psycopg.types.json import Jsonb
 
 from origin.catalogue.stock_store import NODE_ALIVE_MS
 from origin.database import Connection, Database
@@ -25,7 +22,6 @@ from shared.insight.standings import ALARM_MS, ClaimFact
 from shared.structs import Wire
 
 CHUNK: Final = 5_000
-_LOCK: Final = "hashtextextended('cliptill reconciliation', 0)"
 _PATIENT: Final = "SET LOCAL statement_timeout = '10min'"
 
 # Settlements older than what is kept of the edge's reports have nothing to be compared with.
@@ -113,19 +109,6 @@ class Unverified(Wire, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def hold_run_lock(database: Database) -> AsyncIterator[bool]:
-    """Try to become the one run of this database; gives whether it succeeded. The lock ends with the block."""
-    async with database.connection() as connection:
-        row = await (await connection.execute(f"SELECT pg_try_advisory_lock({_LOCK})")).fetchone()
-        held = row == (True,)
-        try:
-            yield held
-        finally:
-            if held and not connection.broken:
-                await connection.execute(f"SELECT pg_advisory_unlock({_LOCK})")
-
-
-@asynccontextmanager
 async def read_only_snapshot(database: Database) -> AsyncIterator[Connection]:
     """Lend a connection that sees one state of the database, and has time."""
     async with database.transaction() as connection:
@@ -209,23 +192,3 @@ async def note_forged(connection: Connection, claims: Sequence[Unverified], now_
     rows = [{"drop": claim.drop, "claim_id": claim.claim_id, "now": now_ms} for claim in claims]
     if rows:
         await connection.cursor().executemany(_FORGED, rows)
-
-
-async def begin_run(connection: Connection, now_ms: int) -> int:
-    """Note that a run begins, and return its number."""
-    found = await connection.execute(
-        "INSERT INTO reconciliation_runs (started_ms) VALUES (%s) RETURNING run_id", [now_ms]
-    )
-    row = await found.fetchone()
-    if row is None:
-        raise AssertionError("INSERT ... RETURNING returned nothing")
-    number: int = row[0]
-    return number
-
-
-async def end_run(connection: Connection, run: int, report: object, now_ms: int) -> None:
-    """Keep a run's report."""
-    await connection.execute(
-        "UPDATE reconciliation_runs SET finished_ms = %s, report = %s WHERE run_id = %s",
-        (now_ms, Jsonb(msgspec.to_builtins(report)), run),
-    )

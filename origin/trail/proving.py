@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from origin.database import Database
-from origin.responses import Handler, refuse, tell
+from origin.responses import Handler, read_number, refuse, tell
 from origin.trail import trail_store as store
 from origin.trail.heads import Signer, cover
 from shared.audit.proofs import InclusionProof
@@ -25,7 +25,6 @@ from shared.problems import Code, Problem
 from shared.structs import Identifier, Wire
 
 HEADS_MOST: Final = 100
-_DIGITS: Final = 15
 _SHORTLY: Final = {"Cache-Control": "public, max-age=5"}
 _FOR_EVER: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 
@@ -82,7 +81,7 @@ class Proving:
 
     async def _read_heads(self, request: Request) -> Response:
         drop, asked = request.path_params["drop"], request.query_params.get("after")
-        after = None if asked is None else read_position(asked)
+        after = None if asked is None else read_number(asked)
         if asked is not None and after is None:
             return refuse(Problem(code=Code.INVALID_FIELD, detail="In the query: `after` is a position."))
         async with self._database.connection() as connection:
@@ -96,7 +95,7 @@ class Proving:
         return tell(Heads(drop=drop, heads=tuple(heads)), _SHORTLY)
 
     async def _prove(self, request: Request) -> Response:
-        drop, position = request.path_params["drop"], read_position(request.path_params["position"])
+        drop, position = request.path_params["drop"], read_number(request.path_params["position"])
         if position is None:
             return refuse(Problem(code=Code.ENTRY_UNKNOWN))
         async with self._database.connection() as connection:
@@ -118,8 +117,3 @@ class Proving:
             head=head,
         )
         return tell(proof, _FOR_EVER)
-
-
-def read_position(text: str) -> int | None:
-    """Return the position that a text says, or None when it says none."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else None

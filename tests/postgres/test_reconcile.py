@@ -296,6 +296,14 @@ def test_wrong_use_does_nothing(cron: Cron, arguments: list[str], settings: dict
     assert query(cron.conninfo, "SELECT count(*) FROM reconciliation_runs") == [(0,)]
 
 
+def test_the_last_report_is_read_again_without_another_run(cron: Cron) -> None:
+    assert cron.run("--last")[0] == WRONG_USE
+    cron.provider.send(Node("n").report(free_claim(1)))
+    code, text, _ = cron.run()
+    assert cron.run("--last") == (code, text, "")
+    assert query(cron.conninfo, "SELECT count(*) FROM reconciliation_runs") == [(1,)]
+
+
 def test_the_help_lists_the_exit_codes(cron: Cron) -> None:
     code, output, _ = cron.run("--help")
     assert code == 0

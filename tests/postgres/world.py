@@ -177,6 +177,7 @@ def origin_settings(conninfo: str, folder: str) -> dict[str, str]:
         "CLIPTILL_PROVIDER_TOKEN": "provider-token",
         "CLIPTILL_KV_NAMESPACE": "manifests",
         "CLIPTILL_QUEUE": "events",
+        "CLIPTILL_RECONCILE_INTERVAL_S": "0",
     }
 
 
