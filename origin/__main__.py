@@ -17,6 +17,7 @@ from origin.app import build_app
 from origin.config import read_config
 from origin.database import Database, locate_database
 from origin.logs import configure_logs
+from origin.memory import calm_collector
 from origin.migrate import check_schema, list_migrations
 from shared.errors import CliptillError
 
@@ -39,6 +40,7 @@ def main() -> int:
     except CliptillError as error:
         sys.stderr.write(f"cliptill: {error}\n")
         return 1
+    calm_collector()
     structlog.get_logger().info("starting", address=f"{config.host}:{config.port}", public_url=config.public_url)
     uvicorn.run(
         build_app(config, conninfo),

@@ -1,18 +1,22 @@
-"""Benchmarks from one command: `scripts/bench [edge] [settle] [--json] [--quick]`; without a name, all of them."""
+"""Benchmarks from one command: `scripts/bench [edge] [settle] [--quick | --full] [--json]`; no name means all."""
 
 import argparse
 import os
 import platform
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from scripts.benchmarks import edge, settle
-from scripts.benchmarks.figures import BenchError, Figure
+from scripts.benchmarks.figures import BenchError, Effort, Figure
 from scripts.vendoring import BundleError
 
-SUITES: Final = {"edge": edge.measure, "settle": settle.measure}
+SUITES: Final[dict[str, Callable[[Effort], dict[str, Any]]]] = {
+    "edge": lambda effort: edge.measure(quick=effort == "quick"),
+    "settle": settle.measure,
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -20,12 +24,15 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("suite", nargs="*", choices=[*SUITES, []], help="what to measure (all)")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    parser.add_argument("--quick", action="store_true", help="measure so little that no figure is worth quoting")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="measure so little that no figure is worth quoting")
+    size.add_argument("--full", action="store_true", help="measure growth to its end; it takes minutes more")
     options = parser.parse_args(arguments)
+    effort: Effort = "quick" if options.quick else "full" if options.full else "normal"
     report: dict[str, Any] = {"machine": {"processors": os.cpu_count(), "python": platform.python_version()}}
     try:
         for name in options.suite or SUITES:
-            figures = SUITES[name](quick=options.quick)
+            figures = SUITES[name](effort)
             report |= figures.pop("headline", {})
             report[name] = figures
     except (BundleError, BenchError) as problem:

@@ -3,12 +3,13 @@
 import statistics
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 MAX_SPREAD: Final = 0.3  # beyond this share of the median, the machine was too busy for the figure to be quoted
 
+Effort = Literal["quick", "normal", "full"]
 Contender = Callable[[], Awaitable[float]]
 
 

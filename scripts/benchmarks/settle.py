@@ -1,163 +1,162 @@
-"""Settlement: claims a second on one hot drop, three ways, on an embedded PostgreSQL of this run's own.
+"""Settlement: claims a second, several ways side by side in one run, on an embedded PostgreSQL of this run's own.
 
-* `batched`: the service's own batching writer, called directly with many claims in flight.
-* `naive`: one transaction per claim that locks the stock row, over several connections: the usual pattern.
-* `copy`: a bare COPY of the same rows into a table of the same columns and key, no decision made: the ceiling.
+Beside the batching writer, called directly (`settle_rows`) and over HTTP (`settle_http`): what most would write, and a
+bare COPY. Then how the writer does as claims and drops become more. Ratios compare neighbours in time.
 """
 
-import asyncio
+import statistics
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import psycopg
-from psycopg.types.json import Jsonb
+import uvloop
 
 from origin.database import Database
 from origin.embedded import start_embedded
+from origin.memory import calm_collector
 from origin.migrate import list_migrations, migrate
 from origin.settlement.receipts import make_signing_key_set, parse_signing_keys
-from origin.settlement.settling import Settler
-from origin.settlement.writer import Writer
-from scripts.benchmarks.figures import ratio, run_in_turn, say, summarise
-from shared.claims.tokens import Claim, Confirmation, Line, derive_claim_id
-from shared.encoding import encode_base64url
+from scripts.benchmarks.figures import Effort, ratio, run_in_turn, say, summarise
+from scripts.benchmarks.settle_http import CONNECTIONS, PROCESSES, Origins, prepare, run_origins, settle_over_http
+from scripts.benchmarks.settle_rows import IN_FLIGHT, Rows, Run, peak_memory_mb
 
+NAIVE_CONNECTIONS: Final = 8  # where one hot row is fastest
 COMPARED: Final = {
-    "batched": "the batching writer called directly, 2,000 claims in flight on one drop",
-    "naive": "one transaction per claim with a lock on the stock row, 8 connections",
-    "copy": "a bare COPY of the same rows into the same columns and key",
+    "batched": f"the batching writer called directly, {IN_FLIGHT:,} claims in flight on one drop",
+    "http": f"{PROCESSES} origin processes, {CONNECTIONS} connections, a proof of possession for each claim",
+    "naive": f"one transaction per claim with a lock on the stock row, {NAIVE_CONNECTIONS} connections, one row stored",
+    "naive_at_64": f"the same over {CONNECTIONS} connections, as many as `http` has",
+    "copy": "a bare binary COPY of the rows that `batched` stored, settlements and audit trail, same keys and checks",
 }
-ROUNDS: Final = 3
-BATCHED: Final = 20_000
-IN_FLIGHT: Final = 2_000
-NAIVE_CONNECTIONS: Final = 8
-NAIVE_EACH: Final = 150
-_ISSUED_S: Final = 1_790_000_000
-_NEW_DROP: Final = """
-    INSERT INTO drops (drop, run, sku, total, free, opens_at_ms, closes_at_ms, per_viewer_cap, created_ms, updated_ms)
-    VALUES (%s, 'r1', 'shirt', 100000000, 100000000, 0, 9000000000000, 10, 0, 0)
-"""
-_LOCK: Final = "SELECT free, next_number FROM drops WHERE drop = %s FOR UPDATE"
-_TAKE: Final = """
-    UPDATE drops SET free = free - 1, settled = settled + 1, next_number = next_number + 1,
-      stock_version = stock_version + 1 WHERE drop = %s
-"""
-_STORE: Final = """
-    INSERT INTO settlements (claim_id, drop, run, viewer, fingerprint, status, quantity, first_number, total_minor,
-      currency, creator, clip, offer, arm, lines, receipt, kid, source, settled_at_ms, stock_total, stock_remaining,
-      stock_version)
-    VALUES (%s, %s, 'r1', %s, '', 'settled', 1, %s, 2400,
-      'EUR', 'mika', 'c', 'o', '', '[]', '', 'k', 'request', 0, 1, 1, 1)
-"""
+
+
+class Sizes(NamedTuple):
+    """How much is measured: rounds, claims of each contender and step, and how far it grows."""
+
+    rounds: int
+    batched: int
+    http: int
+    naive: int
+    grown: int
+    drops: tuple[int, ...]
+
+
+QUICK: Final = Sizes(rounds=1, batched=2_000, http=300, naive=200, grown=4_000, drops=(1, 100))
+NORMAL: Final = Sizes(rounds=3, batched=20_000, http=4_000, naive=1_200, grown=100_000, drops=(1, 10, 100, 1_000))
+_SIZES: Final[dict[Effort, Sizes]] = {"quick": QUICK, "normal": NORMAL, "full": NORMAL._replace(grown=1_000_000)}
+_STEPS: Final = 10
 
 
 class _Bench:
-    def __init__(self, conninfo: str, database: Database) -> None:
-        self.conninfo = conninfo
-        self.database = database
-        self.made = 0
-        self.keys = parse_signing_keys(make_signing_key_set())
+    def __init__(self, rows: Rows, origins: Origins, folder: Path, sizes: Sizes) -> None:
+        self._rows, self._origins, self._folder, self._sizes = rows, origins, folder, sizes
+        self.latencies_ms: dict[str, list[float]] = {}
 
-    def claims(self, count: int, drop: str) -> list[Claim]:
-        """Make claims of as many viewers."""
-        first, self.made = self.made, self.made + count
-        return [_claim(number, drop) for number in range(first, first + count)]
+    async def compare(self) -> dict[str, Any]:
+        """Run the contenders in turn."""
+        rows, sizes = self._rows, self._sizes
 
-    async def batched(self) -> float:
-        claims = iter(self.claims(BATCHED, "batched"))
-        writer = Writer(self.database, Settler("https://till.example.com", self.keys), lambda: _ISSUED_S * 1000)
+        async def http() -> Run:
+            return await settle_over_http(self._origins, prepare(rows, sizes.http, "http"), self._folder)
 
-        async def settle_some() -> None:
-            for claim in claims:
-                await writer.settle(claim)
+        values = await run_in_turn(
+            {
+                "batched": self._keep("batched", lambda: rows.batched(rows.claims(sizes.batched, ["batched"]))),
+                "copy": self._keep("copy", lambda: rows.copy("batched", sizes.batched)),
+                "naive": self._keep(
+                    "naive", lambda: rows.naive(rows.claims(sizes.naive, ["naive"]), NAIVE_CONNECTIONS)
+                ),
+                "http": self._keep("http", http),
+                "naive_at_64": self._keep(
+                    "naive_at_64", lambda: rows.naive(rows.claims(sizes.naive, ["naive"]), CONNECTIONS)
+                ),
+            },
+            sizes.rounds,
+        )
+        ratios = {
+            "batched_vs_naive": ratio(values["batched"], values["naive"]),
+            "batched_vs_copy": ratio(values["batched"], values["copy"]),
+            "http_vs_naive": ratio(values["http"], values["naive_at_64"]),
+            "http_vs_naive_at_8": ratio(values["http"], values["naive"]),
+        }
+        return {
+            "headline": ratios,
+            "compared": COMPARED,
+            "claims_per_s": {name: summarise("claims/s", rounds) for name, rounds in values.items()},
+            "to_acknowledgement_ms": {name: _percentiles(known) for name, known in self.latencies_ms.items() if known},
+        }
 
-        began = time.perf_counter()
-        await asyncio.gather(*(settle_some() for _ in range(IN_FLIGHT)))
-        took = time.perf_counter() - began
-        await writer.close()
-        return BATCHED / took
+    async def grow(self) -> dict[str, Any]:
+        """Settle many claims on one drop, slice by slice; return the rate of the first and of the last slice."""
+        slice_of = self._sizes.grown // _STEPS
+        rates = []
+        for step in range(_STEPS):
+            run = await self._rows.batched(self._rows.claims(slice_of, ["grown"]))
+            rates.append(run.claims_per_s)
+            say(f"grown to {slice_of * (step + 1):,} claims: {run.claims_per_s:,.0f}")
+        first, last = statistics.median(rates[:3]), statistics.median(rates[-3:])
+        return {"claims": self._sizes.grown, "first_claims_per_s": round(first), "last_claims_per_s": round(last),
+                "last_vs_first": round(last / first, 3)}  # fmt: skip
 
-    async def naive(self) -> float:
-        shares = [self.claims(NAIVE_EACH, "naive") for _ in range(NAIVE_CONNECTIONS)]
-        began = time.perf_counter()
-        await asyncio.gather(*(self._settle_one_by_one(share) for share in shares))
-        return NAIVE_CONNECTIONS * NAIVE_EACH / (time.perf_counter() - began)
+    async def spread(self) -> dict[str, int]:
+        """Settle as many claims over more and more drops; return claims a second, by drops."""
+        rates = {}
+        for drops in self._sizes.drops:
+            names = [f"spread-{number}" for number in range(drops)]
+            await self._rows.add_drops(names)
+            run = await self._rows.batched(self._rows.claims(self._sizes.batched, names))
+            rates[str(drops)] = round(run.claims_per_s)
+            say(f"{drops:,} drops: {run.claims_per_s:,.0f}")
+        return rates
 
-    async def _settle_one_by_one(self, claims: Sequence[Claim]) -> None:
-        async with await psycopg.AsyncConnection.connect(self.conninfo) as connection:
-            for claim in claims:
-                async with connection.transaction():
-                    row: Any = await (await connection.execute(_LOCK, ("naive",))).fetchone()
-                    await connection.execute(_STORE, (claim.jti, "naive", claim.cnf.jkt, row[1]))
-                    await connection.execute(_TAKE, ("naive",))
+    def _keep(self, name: str, contender: Callable[[], Awaitable[Run]]) -> Callable[[], Awaitable[float]]:
+        """Return a contender that keeps the times of its last round."""
 
-    async def copy(self) -> float:
-        async with await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True) as connection:
-            await connection.execute("DROP TABLE IF EXISTS bare")
-            await connection.execute("CREATE TABLE bare (LIKE settlements INCLUDING ALL)")
-            rows = await (
-                await connection.execute("SELECT * FROM settlements WHERE drop = 'batched' LIMIT %s", (BATCHED,))
-            ).fetchall()
-            kinds = [column.type_code for column in (await connection.execute("SELECT * FROM bare")).description or []]
-            began = time.perf_counter()
-            async with connection.cursor() as cursor, cursor.copy("COPY bare FROM STDIN") as copy:
-                copy.set_types(kinds)
-                for row in rows:
-                    await copy.write_row([Jsonb(v) if isinstance(v, list) else v for v in row])
-            return len(rows) / (time.perf_counter() - began)
+        async def run() -> float:
+            made = await contender()
+            self.latencies_ms[name] = made.latencies_ms
+            return made.claims_per_s
 
-
-def _claim(number: int, drop: str) -> Claim:
-    viewer = encode_base64url(number.to_bytes(32, "big"))
-    return Claim(
-        iss="cliptill-edge",
-        aud="https://till.example.com",
-        cnf=Confirmation(jkt=viewer),
-        jti=derive_claim_id(drop, viewer, str(number)),
-        iat=_ISSUED_S,
-        nbf=_ISSUED_S,
-        exp=_ISSUED_S + 300,
-        drop=drop,
-        run="r1",
-        lines=(Line(sku="shirt", quantity=1, unit_minor=2400),),
-        currency="EUR",
-        creator="mika",
-        clip="c",
-        offer="o",
-    )
+        return run
 
 
-async def _measure(conninfo: str, rounds: int) -> dict[str, Any]:
+def measure(effort: Effort) -> dict[str, Any]:
+    """Run all of it, and return its figures.
+
+    Raises:
+        BenchError: when a claim is not settled.
+    """
+    sizes = _SIZES[effort]
+    with tempfile.TemporaryDirectory(prefix="cliptill-bench-", ignore_cleanup_errors=True) as made:
+        folder = Path(made)
+        folder.chmod(0o755)  # the server runs as a user of its own
+        say("starting an embedded PostgreSQL")
+        conninfo = start_embedded(folder)
+        migrate(conninfo, list_migrations(), 0)
+        calm_collector()
+        with run_origins(conninfo, folder) as origins:
+            return uvloop.run(_measure(conninfo, origins, folder, sizes))
+
+
+async def _measure(conninfo: str, origins: Origins, folder: Path, sizes: Sizes) -> dict[str, Any]:
     database = Database(conninfo)
     await database.open()
     try:
-        async with database.connection() as connection:
-            for drop in ("batched", "naive"):
-                await connection.execute(_NEW_DROP, (drop,))
-        bench = _Bench(conninfo, database)
-        values = await run_in_turn({"batched": bench.batched, "naive": bench.naive, "copy": bench.copy}, rounds)
-        async with database.connection() as connection:
-            found = await connection.execute("SELECT count(*) FROM drops WHERE free + held + settled <> total")
-            wrong: Any = await found.fetchone()
+        rows = Rows(conninfo, database, parse_signing_keys(make_signing_key_set()))
+        await rows.add_drops(("batched", "naive", "http", "grown"))
+        bench = _Bench(rows, origins, folder, sizes)
+        report = await bench.compare()
+        report["headline"]["origin_memory_mb"] = origins.memory_mb()
+        report["growth"] = await bench.grow()
+        report["claims_per_s_by_drops"] = await bench.spread()
+        report["writer_memory_mb"] = peak_memory_mb()
+        report["headline"]["oversold"] = await rows.count_wrong()
     finally:
         await database.close()
-    return {
-        "compared": COMPARED,
-        "claims_per_s": {name: summarise("claims/s", rounds) for name, rounds in values.items()},
-        "batched_vs_naive": ratio(values["batched"], values["naive"]),
-        "batched_vs_copy": ratio(values["batched"], values["copy"]),
-        "oversold": wrong[0],
-    }
+    return report
 
 
-def measure(*, quick: bool = False) -> dict[str, Any]:
-    """Run the comparison, and return its figures; `quick` for one round alone."""
-    with tempfile.TemporaryDirectory(prefix="cliptill-bench-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)  # the server runs as a user of its own
-        say("starting an embedded PostgreSQL")
-        conninfo = start_embedded(Path(folder))
-        migrate(conninfo, list_migrations(), 0)
-        return asyncio.run(_measure(conninfo, 1 if quick else ROUNDS))
+def _percentiles(latencies_ms: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(latencies_ms)
+    return {name: round(ordered[len(ordered) * share // 100], 2) for name, share in (("p50", 50), ("p99", 99))}

@@ -24,6 +24,7 @@ RUN_BY = {
     "scripts/lock": "tests/unit/test_locks.py",
     "scripts/bench --json": "tests/unit/test_benching.py",
     "scripts/bench edge": "tests/emulator/test_bench_edge.py",
+    "scripts/bench settle": "tests/postgres/test_bench_settle.py",
     "python3 -m venv .venv": "scripts/installation.py",
     ".venv/bin/pip install --require-hashes --no-deps -r scripts/requirements/origin.txt": "scripts/installation.py",
     ".venv/bin/python -m origin.migrate": "tests/postgres/test_migrations.py",
