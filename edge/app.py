@@ -38,8 +38,8 @@ _PUBLIC: Final = {
     "timing-allow-origin": "*",
     "x-content-type-options": "nosniff",
 }
-_NOT_KEPT: Final = {**_PUBLIC, "cache-control": "no-store"}
-_OVERLAY: Final = {**_NOT_KEPT, "vary": "accept, accept-language"}
+NOT_KEPT: Final = {**_PUBLIC, "cache-control": "no-store"}
+_OVERLAY: Final = {**NOT_KEPT, "vary": "accept, accept-language"}
 _PREFLIGHT: Final = {
     **_PUBLIC,
     "access-control-allow-methods": "GET, HEAD, POST, OPTIONS",
@@ -62,14 +62,14 @@ def _services(request: Request) -> Services:
 
 
 def _problem(problem: Problem) -> Response:
-    headers = dict(_NOT_KEPT)
+    headers = dict(NOT_KEPT)
     if problem.retry_after_s is not None:
         headers["retry-after"] = str(problem.retry_after_s)
     return Response(encode_problem(problem), problem.status, headers, MEDIA_TYPE)
 
 
 def _json(body: bytes, status: int, started_ms: int, ended_ms: int) -> Response:
-    return Response(body, status, {**_NOT_KEPT, "server-timing": f"edge;dur={ended_ms - started_ms}"}, JSON)
+    return Response(body, status, {**NOT_KEPT, "server-timing": f"edge;dur={ended_ms - started_ms}"}, JSON)
 
 
 async def _read_body(request: Request, max_bytes: int) -> bytes | Problem:
@@ -177,7 +177,7 @@ async def get_health(request: Request) -> Response:
     """Tell that the isolate lives."""
     services = _services(request)
     body = _ENCODER.encode(operations.Health(status="ok", node=services.isolate.node))
-    return Response(body, 200, _NOT_KEPT, JSON)
+    return Response(body, 200, NOT_KEPT, JSON)
 
 
 async def get_openapi(_: Request) -> Response:

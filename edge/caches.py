@@ -51,7 +51,7 @@ async def _read_manifest(
         return entry
     if manifest is not None and entry is not None and entry.value and entry.value.version > manifest.version:
         manifest = entry.value  # the store is eventually consistent: never go back
-    fresh = Entry(manifest, services.now_ms())
+    fresh = Entry(manifest, services.now_ms(), read_bytes=len(raw or ""))
     services.isolate.manifests[clip] = fresh
     return fresh
 

@@ -16,26 +16,32 @@ from shared.overlay.rendering import OverlayTemplate
 
 T = TypeVar("T")
 
-MAX_CLIPS: Final = 512
+# By size, not by number: what anyone may ask for in as many sizes as there are clips, or in as many contexts as there
+# are words, must not fill an isolate's memory.
+MAX_MANIFEST_BYTES: Final = 16 * 2**20  # of the documents; what they are decoded to takes a few times as much
+MAX_TEMPLATE_BYTES: Final = 16 * 2**20
+_OVERHEAD_BYTES: Final = 4096  # the key, which is the viewer's own text, and the objects around it
 MAX_DROPS: Final = 2048
 MAX_CLAIMS: Final = 2048
-# By size, not by number: a viewer may ask for the largest clip in as many contexts as there are words.
-MAX_TEMPLATE_BYTES: Final = 16 * 2**20
-_TEMPLATE_OVERHEAD_BYTES: Final = 4096  # the key, which is the viewer's own text, and the objects around it
 
 
 @dataclass(slots=True)
 class Entry(Generic[T]):
-    """A cached value, when it was read, and until when one request is busy with reading it again."""
+    """A cached value, when it was read, until when one request is busy with reading it again, and how long it was."""
 
     value: T
     read_at_ms: int
     leased_until_ms: int = 0
+    read_bytes: int = 0
 
 
-def _weigh(template: OverlayTemplate) -> int:
+def _weigh_manifest(entry: Entry[Manifest | None]) -> int:
+    return min(entry.read_bytes + _OVERHEAD_BYTES, MAX_MANIFEST_BYTES)
+
+
+def _weigh_template(template: OverlayTemplate) -> int:
     lasting = len(template.head) + len(template.foot) + sum(len(offer.head) for offer in template.offers)
-    return lasting + _TEMPLATE_OVERHEAD_BYTES
+    return lasting + _OVERHEAD_BYTES
 
 
 @dataclass(slots=True)
@@ -56,10 +62,12 @@ class Isolate:
 
     node: str = ""
     seq: int = 0
-    manifests: MutableMapping[str, Entry[Manifest | None]] = field(default_factory=lambda: LRUCache(MAX_CLIPS))
+    manifests: MutableMapping[str, Entry[Manifest | None]] = field(
+        default_factory=lambda: LRUCache(MAX_MANIFEST_BYTES, getsizeof=_weigh_manifest)
+    )
     stock: MutableMapping[str, Entry[StockSnapshot | None]] = field(default_factory=lambda: LRUCache(MAX_DROPS))
     templates: MutableMapping[tuple[object, ...], OverlayTemplate] = field(
-        default_factory=lambda: LRUCache(MAX_TEMPLATE_BYTES, getsizeof=_weigh)
+        default_factory=lambda: LRUCache(MAX_TEMPLATE_BYTES, getsizeof=_weigh_template)
     )
     buckets: MutableMapping[str, Bucket] = field(default_factory=lambda: LRUCache(MAX_DROPS))
     claims: MutableMapping[str, "GivenClaim"] = field(default_factory=lambda: LRUCache(MAX_CLAIMS))

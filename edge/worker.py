@@ -12,7 +12,7 @@ import js
 from pyodide.ffi import to_js
 from workers import WorkerEntrypoint
 
-from edge.app import create_app
+from edge.app import NOT_KEPT, create_app
 from edge.bridge import Answer, call_app, drive, make_scope
 from edge.config import EdgeConfig
 from edge.isolate import Isolate
@@ -48,7 +48,7 @@ class Default(WorkerEntrypoint):
             js.console.error(traceback.format_exc())
             answer = Answer(
                 status=500,
-                headers=[("content-type", MEDIA_TYPE), ("access-control-allow-origin", "*")],
+                headers=[("content-type", MEDIA_TYPE), *NOT_KEPT.items()],
                 body=encode_problem(Problem(code=Code.INTERNAL)),
             )
         return _make_response(answer)

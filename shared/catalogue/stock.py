@@ -121,6 +121,8 @@ def set_admission_rate(remaining: int, nodes: int) -> int | None:
 def bound_over_issue(admit_per_s: int, nodes: int, age_ms: int) -> int:
     """Return how many claims beyond stock `nodes` nodes can give while their snapshot grows `age_ms` old.
 
-    Each node's bucket holds one second's worth when the snapshot is taken, and is refilled at the rate.
+    Each node's bucket holds one second's worth when the snapshot is taken, and is refilled at the rate. The age is by
+    the node's own clock, which also stamps its claims: how far clocks differ (`FUTURE_LEEWAY_MS`) moves the time in
+    which they are given, and not their number.
     """
     return nodes * (admit_per_s + -(-admit_per_s * age_ms // 1000))

@@ -286,7 +286,11 @@ def test_keys_that_cannot_be_used_are_told_in_the_log_and_not_to_viewers(
     edge_node: Path, origin: OriginDouble, tmp_path: Path
 ) -> None:
     with running_node(edge_node, origin.url, tmp_path / "state", healthy=500, CLAIM_KEYS="k:short") as node:
-        assert node.client.get("/health").json()["code"] == "internal"
+        told = node.client.get("/health")
+        assert (told.status_code, told.json()["code"]) == (500, "internal")
+        assert "CLAIM_KEYS" not in told.text
+        headers = {"cache-control": "no-store", "x-content-type-options": "nosniff", "access-control-allow-origin": "*"}
+        assert told.headers.items() >= headers.items()
         assert "CLAIM_KEYS" in node.log.read_text()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from edge.caches import LEASE_MS, MANIFEST_FRESH_MS, is_identifier, is_known_absent, load_manifest, load_stock
-from edge.isolate import MAX_CLAIMS, MAX_CLIPS, MAX_DROPS, MAX_TEMPLATE_BYTES, Isolate
+from edge.isolate import MAX_CLAIMS, MAX_DROPS, MAX_MANIFEST_BYTES, MAX_TEMPLATE_BYTES, Entry, Isolate
 from shared.catalogue.manifest import Manifest
 from shared.catalogue.stock import FRESH_MS, FUTURE_LEEWAY_MS, StockSnapshot
 from shared.overlay.rendering import OverlayTemplate
@@ -201,7 +201,7 @@ def test_a_snapshot_is_kept_while_the_origin_says_nothing_of_it(world: MemoryWor
 
 @pytest.mark.parametrize(
     ("attribute", "bound"),
-    [("manifests", MAX_CLIPS), ("stock", MAX_DROPS), ("buckets", MAX_DROPS), ("claims", MAX_CLAIMS)],
+    [("stock", MAX_DROPS), ("buckets", MAX_DROPS), ("claims", MAX_CLAIMS)],
 )
 def test_an_isolate_forgets_rather_than_grows(attribute: str, bound: int) -> None:
     memory = getattr(Isolate(), attribute)
@@ -210,6 +210,28 @@ def test_an_isolate_forgets_rather_than_grows(attribute: str, bound: int) -> Non
     assert len(memory) == bound
     assert "x0" not in memory
     assert f"x{bound + 9}" in memory
+
+
+@pytest.mark.parametrize(
+    ("read_bytes", "most"),
+    [
+        pytest.param(0, MAX_MANIFEST_BYTES // 4096, id="clips that do not exist"),
+        pytest.param(250_000, MAX_MANIFEST_BYTES // 250_000, id="large"),
+        pytest.param(100 * MAX_MANIFEST_BYTES, 1, id="larger than all that is kept"),
+    ],
+)
+def test_manifests_are_bounded_by_their_bytes_whoever_asks_for_what(read_bytes: int, most: int) -> None:
+    manifests = Isolate().manifests
+    for number in range(most + 10):
+        manifests[f"clip-{number}"] = Entry(None, NOW_MS, read_bytes=read_bytes)
+    assert most * 0.9 <= len(manifests) <= most
+    assert f"clip-{most + 9}" in manifests
+
+
+def test_a_manifest_weighs_what_was_read(world: MemoryWorld) -> None:
+    manifest(world)
+    document = encode(manifest_document(version=3))
+    assert world.services().isolate.manifests["clip-1"].read_bytes == len(document)
 
 
 def test_templates_are_bounded_by_their_bytes_whoever_asks_for_what() -> None:
@@ -223,5 +245,5 @@ def test_templates_are_bounded_by_their_bytes_whoever_asks_for_what() -> None:
 
 def test_two_isolates_share_nothing() -> None:
     one, other = Isolate(), Isolate()
-    one.manifests["a"] = None  # type: ignore[assignment]
+    one.manifests["a"] = Entry(None, NOW_MS)
     assert "a" not in other.manifests
