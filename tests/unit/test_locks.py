@@ -28,7 +28,7 @@ def wanted(name: str) -> dict[str, str]:
         parts += project["project"]["optional-dependencies"]["origin"]
     if name == "development":
         parts += project["dependency-groups"]["development"]
-    split = (re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?(.*)", part) for part in parts)
+    split = (re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?([^;]*)(?:;.*)?", part) for part in parts)
     return {match[1].lower(): match[2] for match in split if match}
 
 
