@@ -1,4 +1,4 @@
-"""API keys of operators and of self-hosted edges: made at random, shown once, kept as a hash.
+"""API keys of operators, self-hosted edges and registers: made at random, shown once, kept as a hash.
 
 Rules:
 
@@ -21,7 +21,7 @@ from origin.database import Connection
 from shared.encoding import encode_base64url
 from shared.structs import Wire
 
-KeyKind = Literal["operator", "edge"]
+KeyKind = Literal["operator", "edge", "register"]
 
 KINDS: Final[tuple[KeyKind, ...]] = get_args(KeyKind)
 KEY_PREFIX: Final = "ct_"

@@ -34,6 +34,7 @@ from origin.provider import Provider
 from origin.responses import Handler
 from origin.routes import describe, make_routes
 from origin.service import Service
+from origin.settlement.counter import Counter
 from origin.settlement.holding import Holding
 from origin.settlement.presenting import Trust
 from origin.settlement.settlements import Settlements
@@ -85,6 +86,7 @@ class Parts:
             **holding.handlers(),
             **Passes(self.database, self.trust, config.signing_keys, read_clock_ms).handlers(),
             **Payments(self.cashier, self.trust, read_clock_ms).handlers(),
+            **Counter(self.database, self.settler, config.signing_keys, read_clock_ms).handlers(),
             **windows.handlers(),
             **service.handlers(),
             **operators.handlers(),

@@ -8,9 +8,10 @@ Rules:
 3. A transaction never waits without end, for a lock or for a client that stopped: others may need what it holds.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -32,7 +33,11 @@ SESSION: Final = """
     SET statement_timeout = '15s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'
 """
 
+CLASHES: Final = 5  # in a row, until a transaction gives up
+CLASH_PAUSE_S: Final = 0.05
+
 Connection = psycopg.AsyncConnection[TupleRow]
+T = TypeVar("T")
 
 
 class ClashError(CliptillError):
@@ -110,6 +115,22 @@ class Database:
         """Lend a connection within one transaction: committed at the end, rolled back when anything is raised."""
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+    async def repeat(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Do `work` in one transaction, all of it again when another transaction got in its way.
+
+        Raises:
+            ClashError: it did so several times in a row. Nothing is stored.
+            ServiceAwayError: as above.
+        """
+        for attempt in range(1, CLASHES):
+            try:
+                async with self.transaction() as connection:
+                    return await work(connection)
+            except ClashError:
+                await asyncio.sleep(CLASH_PAUSE_S * attempt)
+        async with self.transaction() as connection:
+            return await work(connection)
 
     async def is_ready(self) -> bool:
         """Return whether the database answers."""

@@ -1,7 +1,7 @@
 """Who is let in with an API key: `Authorization: Bearer ct_...`, looked at before anything else of a request.
 
 A key opens one kind of door (`origin.apikeys`): an operator's key does not report for the edge, and an edge's key does
-not touch the catalogue.
+not touch the catalogue. Whose key it was, a handler reads from `holder_of`.
 """
 
 import re
@@ -17,6 +17,11 @@ from shared.problems import Code, Problem
 
 SECURITY_SCHEMES: Final[dict[str, dict[str, str]]] = {
     "operator": {"type": "http", "scheme": "bearer", "description": "An API key: `python -m origin.keys create NAME`."},
+    "register": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A register's API key: `python -m origin.keys create NAME --for register`.",
+    },
     "edge": {
         "type": "http",
         "scheme": "bearer",
@@ -46,6 +51,13 @@ class Guard:
                 name = await find_holder(connection, given.group(1), self._kind)
             if name is None:
                 return refuse(Problem(code=Code.KEY_REFUSED))
+            request.state.holder = name
             return await handler(request)
 
         return guarded
+
+
+def holder_of(request: Request) -> str:
+    """Return the name of the key that a guarded request came with."""
+    name: str = request.state.holder
+    return name

@@ -1,6 +1,7 @@
-"""API keys, from the command line: `python -m origin.keys create NAME [--for operator|edge] | list | revoke NAME`.
+"""API keys, from the command line: `python -m origin.keys create NAME [--for KIND] | list | revoke NAME`.
 
-A key is an operator's (the catalogue, reports) or a self-hosted edge's (`POST /v1/edge/events`); it opens nothing else.
+A key is an operator's (the catalogue, reports), a self-hosted edge's (`POST /v1/edge/events`) or a register's
+(`POST /v1/counter/sales`); it opens nothing else.
 A new key is printed once, alone, on standard output; it cannot be shown again. The database is the one that the
 environment names (`DATABASE_URL`, or the embedded server).
 
@@ -62,7 +63,7 @@ def main(arguments: list[str]) -> int:
     """Run one command; see the module for the exit codes."""
     parser = argparse.ArgumentParser(
         prog="python -m origin.keys",
-        description="Make, list and revoke API keys of operators and of self-hosted edges.",
+        description="Make, list and revoke API keys of operators, self-hosted edges and registers.",
         epilog="Exit codes: 0 done; 1 the name is taken or not known; 2 wrong use; 3 the database is away.",
     )
     commands = parser.add_subparsers(dest="command", required=True)

@@ -18,7 +18,7 @@ from origin.insight import edges, reports
 from origin.money import paying
 from origin.pickup import passes
 from origin.responses import Handler, refuse
-from origin.settlement import holding, presenting, settlements
+from origin.settlement import counter, holding, presenting, settlements
 from origin.trail import proving
 from shared.openapi import Operation, build_document
 from shared.problems import Code, Problem
@@ -29,6 +29,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *holding.OPERATIONS,
     *passes.OPERATIONS,
     *paying.OPERATIONS,
+    *counter.OPERATIONS,
     *windows.OPERATIONS,
     *service.OPERATIONS,
     *operators.OPERATIONS,

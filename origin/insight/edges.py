@@ -13,7 +13,6 @@ Rules:
    because it would be no better the next time.
 """
 
-import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
@@ -24,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from origin.catalogue.stock_store import read_manifest_body
-from origin.database import ClashError, Database
+from origin.database import Database
 from origin.guard import KEY_CODES, Guard
 from origin.insight.event_store import Delivery
 from origin.insight.intake import Intake, Taken
@@ -38,8 +37,6 @@ from shared.structs import Strict, Wire
 MAX_MESSAGES: Final = 100  # as many as one pull from the queue brings
 MAX_BODY_BYTES: Final = 1 << 20
 MANIFEST_CACHE: Final = "public, max-age=5, stale-if-error=86400"
-ATTEMPTS: Final = 5
-_PAUSE_S: Final = 0.05
 
 
 class EdgeReport(Strict, frozen=True, kw_only=True):
@@ -144,15 +141,7 @@ class Edges:
     async def _store(self, messages: Sequence[bytes]) -> Taken:
         """Store all messages in one transaction; again when another one decided the same claims at the same time."""
         deliveries = [Delivery(name=f"post {hashlib.sha256(raw).hexdigest()[:32]}", raw=raw) for raw in messages]
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                async with self._database.transaction() as connection:
-                    return await self._intake.store_batches(connection, deliveries)
-            except ClashError:
-                if attempt == ATTEMPTS:
-                    raise
-            await asyncio.sleep(_PAUSE_S * attempt)
-        raise AssertionError("the last attempt returns or raises")
+        return await self._database.repeat(lambda connection: self._intake.store_batches(connection, deliveries))
 
 
 def tag_bytes(body: bytes) -> str:

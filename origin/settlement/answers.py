@@ -60,7 +60,7 @@ class Settlement(Wire, frozen=True, kw_only=True):
 
     Attributes:
         run_numbers: of the viewer's units within the run.
-        payment: `none` when it was free, `at_pickup` when it is paid on fetching.
+        payment: `none` when it was free, `at_pickup` when it is paid on fetching, otherwise how it was paid.
         receipt: EdDSA JWS of type `receipt+jwt`; keys are at `/.well-known/jwks.json`.
         pass_: where something is to be picked up: EdDSA JWS of type `pass+jwt`, which a QR code shows.
         position: of its entry in the drop's audit trail; `GET /v1/settlements/{claim_id}/inclusion` proves it.

@@ -12,7 +12,7 @@ import msgspec
 
 from origin.database import Connection
 from origin.settlement.answers import Decision, HeldClaim
-from origin.settlement.holds_store import NewHold, PaidBy, StoredHold, add_holds, describe_hold, move_holds
+from origin.settlement.holds_store import NewHold, StoredHold, add_holds, describe_hold, move_holds
 from origin.settlement.receipts import SigningKeys
 from origin.settlement.settlements_store import (
     Known,
@@ -26,7 +26,7 @@ from origin.trail.appending import Trail, collect
 from origin.trail.facts import list_facts
 from origin.trail.trail_store import write_trail
 from shared.audit.trail import Tail
-from shared.claims.receipts import encode_receipt, write_receipt
+from shared.claims.receipts import Paid, encode_receipt, write_receipt
 from shared.claims.settlement import (
     Conflicting,
     DropStock,
@@ -208,10 +208,16 @@ class _Batch:
     def _way_of(self, claim: Claim) -> Way:
         if self._source == "payment":
             return "paid"
+        if self._source == "pos":
+            return "settle"
         return "hold" if claim.offer in self._known.paid_by and claim.total_minor else "settle"
 
-    def _paid_by(self, claim: Claim) -> PaidBy | None:
-        """Return how a claim is paid, when it is paid before it settles: as it was held, else as it is offered."""
+    def _paid_how(self, claim: Claim, way: Way) -> Paid | None:
+        """Return how a claim was paid before it settled, if it was: as it was held, else as it is offered."""
+        if self._source == "pos":
+            return "at_counter" if claim.total_minor else None
+        if way != "paid":
+            return None
         stored = self._known.holds.get(claim.jti)
         return self._known.paid_by.get(claim.offer) if stored is None else stored.payment
 
@@ -224,9 +230,9 @@ class _Batch:
     def _keep(self, claim: Claim, verdict: Settled | Refused, drop: DropStock | None) -> NewDecision:
         receipt = None
         if isinstance(verdict, Settled):
-            paid = self._paid_by(claim) if verdict.claim.way == "paid" else None
+            paid = self._paid_how(claim, verdict.claim.way)
             place = self._trail_of(claim.drop).place
-            pickup = None if drop is None else drop.pickup
+            pickup = None if drop is None or self._source == "pos" else drop.pickup
             issuer, first = self._settler.issuer, verdict.first_number
             receipt = encode_receipt(
                 write_receipt(claim, issuer, first, self._now_ms, paid, place=place, pickup=pickup)

@@ -15,7 +15,8 @@ from shared.structs import Identifier, InstantMs, Wire
 
 TYPE: Final = "receipt+jwt"
 
-Payment = Literal["none", "at_pickup", "card", "wallet"]
+Paid = Literal["card", "wallet", "at_counter"]
+Payment = Literal["none", "at_pickup", "card", "wallet", "at_counter"]
 
 
 class Pickup(Wire, frozen=True, kw_only=True):
@@ -35,7 +36,8 @@ class Receipt(Wire, frozen=True, kw_only=True):
         iat: when it was settled, in seconds.
         holder: `commit_holder` of the claim and the viewer key.
         run_numbers: of the units, within the run.
-        payment: `none` when it was free, `at_pickup` when it is paid on fetching, `card` or `wallet` when it is paid.
+        payment: `none` when it was free, `at_pickup` when it is paid on fetching, `card`, `wallet` or
+            `at_counter` when it is paid.
         position, previous: its entry's place in the drop's audit trail, and the hash before it (`shared.audit.trail`).
         pickup: where and when it is to be picked up; absent where nothing is.
     """
@@ -72,7 +74,7 @@ def write_receipt(  # noqa: PLR0913 - all that a receipt states
     issuer: str,
     first_number: int,
     settled_at_ms: int,
-    paid: Literal["card", "wallet"] | None = None,
+    paid: Paid | None = None,
     *,
     place: tuple[int, str] = (0, ""),
     pickup: Pickup | None = None,

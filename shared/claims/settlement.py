@@ -6,7 +6,8 @@ Rules, in the order in which they are applied to a batch of one drop:
 2. A claim id that was decided before keeps its decision. With another content it is a conflict, and nothing changes.
 3. A live hold of the claim is kept as it is, or settled when its payment is there: nothing is asked again.
 4. The run must be the drop's present run, the SKU its SKU, the quantity within what one claim may have.
-5. A viewer key never has more than the cap, settled and held together, those of this batch included.
+5. A viewer key never has more than the cap, settled and held together, those of this batch included. A register
+   (source `pos`) has no cap, and no limit of one claim: what it reports has been sold.
 6. Units are taken while they last, in the order of the batch: `free + held + settled = total`, always.
 7. A viewer's own holds never lock them out: where cap or stock would refuse, older holds of theirs are given back, as
    many as it takes, and none when it would not help.
@@ -27,7 +28,7 @@ from shared.claims.states import State, state_at
 from shared.problems import Code
 from shared.structs import Wire
 
-Source = Literal["request", "event", "payment"]
+Source = Literal["request", "event", "payment", "pos"]
 Way = Literal["settle", "hold", "paid"]
 LatePayment = Literal["honour", "refund"]
 
@@ -327,9 +328,9 @@ def _refusal(drop: DropStock, claim: Presented, quantity: int, taken: int, free:
         return Code.DROP_CLOSED
     if any(sku != drop.sku for sku, _ in claim.units):
         return Code.OFFER_UNKNOWN
-    if quantity > drop.max_quantity:
+    if claim.source != "pos" and quantity > drop.max_quantity:
         return Code.QUANTITY_NOT_OFFERED
-    if taken + quantity > drop.per_viewer_cap:
+    if claim.source != "pos" and taken + quantity > drop.per_viewer_cap:
         return Code.CAP_REACHED
     if quantity > free:
         return Code.SOLD_OUT

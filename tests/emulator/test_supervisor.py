@@ -25,7 +25,7 @@ from tests.processes import find_processes, wait_until_gone
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 120.0
-END_S = 30.0
+END_S = 60.0
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from tests.postgres.world import CLAIM_KEYS, OriginProcess, Tap, World, together
 
 KEYS: dict[KeyKind, str] = {kind: make_key() for kind in KINDS}
 PATH = "/v1/edge/manifests/clip-1"
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(autouse=True)
@@ -107,8 +108,9 @@ def test_a_key_opens_its_own_door_only(origin: OriginProcess, kind: KeyKind) -> 
     opened = {
         "operator": origin.client.get("/v1/drops", headers=headers).status_code,
         "edge": report(origin, "x", key=KEYS[kind]).status_code,
+        "register": origin.client.post("/v1/counter/sales", content=b"{", headers={**headers, **JSON}).status_code,
     }
-    good = {"operator": 200, "edge": 202}
+    good = {"operator": 200, "edge": 202, "register": 400}
     assert opened == {door: good[door] if door == kind else 403 for door in KINDS}
 
 
