@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bundling import stage
-from scripts.selfhosting import write_node
 from scripts.vendoring import vendor
 from tests.emulator.program import ROOT, RunningEdge, configure, running
 from tests.emulator.services import FakeServices, fake_services
 from tests.emulator.stand_in import write_stand_in
+from tests.emulator.workerd_program import make_node
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +46,4 @@ def edge(stand_in: Path, services: FakeServices) -> Iterator[RunningEdge]:
 @pytest.fixture(scope="session")
 def edge_node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-hosted node of the product's own bundle as it is now; tests copy it, and leave it as it is."""
-    stage(ROOT)
-    folder = tmp_path_factory.mktemp("edge-node") / "node"
-    write_node(ROOT, folder)
-    return folder
+    return make_node(tmp_path_factory.mktemp("edge-node") / "node")

@@ -17,10 +17,13 @@ from typing import Any, Final
 
 import httpx
 
+from scripts.bundling import stage
+from scripts.selfhosting import write_node
 from shared.encoding import encode_base64url
 from tests import samples
 from tests.emulator.edge_program import COLO, ProgramWorld
 from tests.emulator.origin_double import EDGE_KEY
+from tests.emulator.program import ROOT
 
 START_S: Final = 30.0
 CLAIM_KEYS: Final = ",".join(f"{key.kid}:{encode_base64url(key.secret)}" for key in ProgramWorld.claim_keys)
@@ -54,6 +57,13 @@ def free_address() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def make_node(folder: Path) -> Path:
+    """Stage the bundle as it is now, and write a node of it."""
+    stage(ROOT)
+    write_node(ROOT, folder)
+    return folder
 
 
 def make_faulty(node: Path, folder: Path) -> str:

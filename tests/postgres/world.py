@@ -94,8 +94,8 @@ class Tap:
 class OriginProcess:
     """`python -m origin`, as an operator runs it. All processes of a world are one origin, under one public address."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self.port = free_port()
+    def __init__(self, environment: dict[str, str], log: Path, port: int = 0) -> None:
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
         with log.open("ab") as output:
@@ -219,10 +219,10 @@ class World:
                 origin.close()
         self._origins = [origin for origin in self._origins if origin is self._lasting]
 
-    def start(self, **settings: str) -> OriginProcess:
+    def start(self, port: int = 0, **settings: str) -> OriginProcess:
         log = Path(self._folder.name) / "origin.log"
         told = {**origin_settings(self.conninfo, self._folder.name), **self._settings, **settings}
-        origin = OriginProcess({**os.environ, **told}, log)
+        origin = OriginProcess({**os.environ, **told}, log, port)
         self._origins.append(origin)
         origin.wait_until_ready()
         return origin
