@@ -29,6 +29,7 @@ from origin.money.caretaking import Caretaker
 from origin.money.cashier import Cashier
 from origin.money.paying import Payments
 from origin.money.providers import make_card_provider
+from origin.money.refunding import Refunds
 from origin.pickup.passes import Passes
 from origin.provider import Provider
 from origin.responses import Handler
@@ -87,6 +88,7 @@ class Parts:
             **Passes(self.database, self.trust, config.signing_keys, read_clock_ms).handlers(),
             **Payments(self.cashier, self.trust, read_clock_ms).handlers(),
             **Counter(self.database, self.settler, config.signing_keys, read_clock_ms).handlers(),
+            **Refunds(self.database, self.settler, self.cashier, read_clock_ms).handlers(),
             **windows.handlers(),
             **service.handlers(),
             **operators.handlers(),

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from origin import guard, service
 from origin.catalogue import operators, windows
 from origin.insight import edges, reports
-from origin.money import paying
+from origin.money import paying, refunding
 from origin.pickup import passes
 from origin.responses import Handler, refuse
 from origin.settlement import counter, holding, presenting, settlements
@@ -30,6 +30,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *passes.OPERATIONS,
     *paying.OPERATIONS,
     *counter.OPERATIONS,
+    *refunding.OPERATIONS,
     *windows.OPERATIONS,
     *service.OPERATIONS,
     *operators.OPERATIONS,

@@ -73,6 +73,15 @@ class Code(StrEnum):
     PROVIDER_UNKNOWN = "provider_unknown"
     MESSAGE_FORGED = "message_forged"
     MESSAGE_STALE = "message_stale"
+    CLAIM_CANCELLED = "claim_cancelled"
+    CLAIM_REFUNDED = "claim_refunded"
+    ALREADY_RETURNED = "already_returned"
+    NOT_SETTLED = "not_settled"
+    REFUND_NEEDED = "refund_needed"
+    NOTHING_PAID = "nothing_paid"
+    NOTHING_TO_REFUND = "nothing_to_refund"
+    REFUND_TOO_LARGE = "refund_too_large"
+    CURRENCY_DIFFERS = "currency_differs"
     # operators
     KEY_MISSING = "key_missing"
     KEY_REFUSED = "key_refused"
@@ -142,6 +151,15 @@ TABLE: Final[dict[Code, Meaning]] = {
     Code.PROVIDER_UNKNOWN: Meaning(404, "This provider takes no payments here"),
     Code.MESSAGE_FORGED: Meaning(401, "The message's signature is wrong"),
     Code.MESSAGE_STALE: Meaning(401, "The message is too old, or from the future"),
+    Code.CLAIM_CANCELLED: Meaning(410, "The claim was called off; its receipt does not count any more"),
+    Code.CLAIM_REFUNDED: Meaning(410, "The money went back; the claim's receipt does not count any more"),
+    Code.ALREADY_RETURNED: Meaning(409, "The claim was cancelled or refunded before"),
+    Code.NOT_SETTLED: Meaning(409, "The claim is not settled"),
+    Code.REFUND_NEEDED: Meaning(409, "The claim was paid: refund it"),
+    Code.NOTHING_PAID: Meaning(409, "Nothing was paid through here: cancel it"),
+    Code.NOTHING_TO_REFUND: Meaning(409, "A refund of nothing is none"),
+    Code.REFUND_TOO_LARGE: Meaning(409, "This is more than was paid"),
+    Code.CURRENCY_DIFFERS: Meaning(409, "It was paid in another currency"),
     Code.KEY_MISSING: Meaning(401, "An API key is needed"),
     Code.KEY_REFUSED: Meaning(403, "The API key is not valid"),
     Code.TOTAL_BELOW_TAKEN: Meaning(409, "The total would be less than what is held and settled"),

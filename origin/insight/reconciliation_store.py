@@ -54,7 +54,8 @@ _DROP_FACTS: Final = """
 """
 _CLAIM_FACTS: Final = """
     SELECT issued.claim_id, issued.drop, issued.units, issued.free, issued.trusted, issued.issued_at_ms,
-      issued.expires_at_ms, made.status AS decision, issued.repaired_ms IS NOT NULL AS repaired
+      issued.expires_at_ms, issued.repaired_ms IS NOT NULL AS repaired,
+      CASE WHEN made.status IN ('cancelled', 'refunded') THEN 'settled' ELSE made.status END AS decision
     FROM issued_claims AS issued LEFT JOIN settlements AS made ON made.claim_id = issued.claim_id
     ORDER BY issued.drop, issued.claim_id
 """

@@ -22,10 +22,12 @@ from origin.money import ledger_store as ledger
 from origin.money import payments_store as store
 from origin.money.payments_store import FIRST_LOOK_MS, StoredPayment
 from origin.money.port import PaymentProvider
+from origin.money.returning import return_claim
 from origin.money.wallet import WALLET, describe_new, has_bought, pay_from_wallet, settle_paid
 from origin.settlement.holds_store import StoredHold, list_overdue_drops, read_hold
 from origin.settlement.settling import Settler
-from shared.claims.states import State
+from shared.claims.returns import ReturnOrder
+from shared.claims.states import Actor, State
 from shared.claims.tokens import Claim, fingerprint_claim
 from shared.errors import ServiceAwayError
 from shared.money.payments import Charge, PaymentState, Step, decide_step, is_sound
@@ -33,6 +35,8 @@ from shared.problems import Code
 
 MOST_STEPS: Final = 8  # begun to refunded takes five
 BATCH: Final = 50
+_OPEN: Final = ("begun", "refund_due")
+_STILL: Final = ("wait", "nothing")
 _OVER: Final = ("voided", "failed", "refunded")
 _NOT_HELD: Final = {State.LAPSED: Code.HOLD_LAPSED, State.RELEASED: Code.HOLD_RELEASED}
 
@@ -91,25 +95,25 @@ class Cashier:
         """
         async with self._database.connection() as connection:
             messages = await store.list_waiting(connection, payment)
-        paying = await self._go_on(payment)
+        paying = await self._go_on(payment, told=bool(messages))
         if messages:
             async with self._database.transaction() as connection:
                 await store.apply_messages(connection, paying.stored, messages, self._clock_ms())
         return paying
 
-    async def _go_on(self, payment: str) -> Paying:
+    async def _go_on(self, payment: str, *, told: bool) -> Paying:
         for _ in range(MOST_STEPS):
             async with self._database.connection() as connection:
                 stored = await store.read_payment(connection, payment)
                 if stored is None:
                     raise AssertionError(f"payment {payment} is not stored")
                 takes = await store.takes_money(connection, stored.claim_id, self._clock_ms())
-            if stored.state not in ("begun", "refund_due"):
+            if stored.state not in _OPEN and not (told and stored.state == "captured" and stored.provider != WALLET):
                 return Paying(stored)
             provider = self._provider_of(stored)
             charge = await self._look(provider, stored)
             step = decide_step(stored.wanted, charge, takes_money=takes)
-            if step == "wait":
+            if step in _STILL:
                 return Paying(stored, charge)
             await self._take(provider, step, stored, charge)
         raise ServiceAwayError(
@@ -182,6 +186,8 @@ class Cashier:
                 await provider.refund(charge.reference, key, stored.refund_minor - charge.refunded_minor)
             case "settle" | "give_back":
                 await self._note_captured(stored, charge, goods=step == "settle")
+            case "take_back":
+                await self._take_back(stored)
             case "note_refund":
                 await self._note_refunded(stored)
             case "close":
@@ -211,6 +217,13 @@ class Cashier:
             target = f"sales:{claim.creator}" if bought else "refunds_due"
             amounts = {f"provider:{stored.provider}": -taken, target: taken}
             await ledger.post(connection, f"{stored.payment}:captured", charge.currency, amounts, now_ms)
+
+    async def _take_back(self, stored: StoredPayment) -> None:
+        """Take the goods back for money that the provider gave back without being asked."""
+        order = ReturnOrder(key=f"provider-{stored.claim_id}", reason="the payment provider gave the money back")
+        now_ms, wanted = self._clock_ms(), State.REFUNDED
+        async with self._database.transaction() as connection:
+            await return_claim(connection, self._settler, stored.claim_id, wanted, order, Actor.WEBHOOK, now_ms)
 
     async def _note_refunded(self, stored: StoredPayment) -> None:
         now_ms = self._clock_ms()

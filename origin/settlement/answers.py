@@ -27,8 +27,8 @@ class Decision(Wire, frozen=True, kw_only=True):
     """A decision as it is stored: one row of `settlements`, as far as its answer needs it.
 
     Attributes:
-        code: why it was refused; None for what is settled.
-        receipt, kid: payload that is signed, and the key; None for what is refused.
+        code: why it was refused, or how it was returned since; None for what is settled.
+        receipt, kid: payload that is signed, and the key; None for what is not settled, or not any more.
         stock_total, stock_remaining, stock_version: of the drop right after the decision; None for an unknown drop.
     """
 
@@ -84,7 +84,7 @@ class Settlement(Wire, frozen=True, kw_only=True):
 
 
 class Refusal(ProblemBody, frozen=True, kw_only=True):
-    """A refused claim, as a problem (RFC 9457) with members of its own; as final as a settlement.
+    """A refused claim, or one that was returned, as a problem (RFC 9457) with members of its own; as final.
 
     Attributes:
         outcome: tells it from problems of the request, which decide nothing.

@@ -34,6 +34,11 @@ class Standing(Wire, frozen=True, kw_only=True):
 
 _PATH: Final = (Parameter(name="claim_id", where="path", type=ClaimId), *PARAMETERS)
 _STANDS: Final = {200: Answer(description="Where it stands.", type=Standing)}
+_STATES: Final = {
+    None: State.SETTLED,
+    Code.CLAIM_CANCELLED: State.CANCELLED,
+    Code.CLAIM_REFUNDED: State.REFUNDED,
+}
 _PROBLEMS: Final = (*CODES, Code.SETTLEMENT_UNKNOWN, Code.IDEMPOTENCY_CONFLICT, Code.UNAVAILABLE)
 
 OPERATIONS: Final = (
@@ -86,7 +91,7 @@ class Holding:
         if known is not None and known.fingerprint != fingerprint_claim(claim):
             return refuse(Problem(code=Code.IDEMPOTENCY_CONFLICT))
         if decision is not None:
-            return tell(Standing(claim_id=claim.jti, state=State.SETTLED if decision.code is None else State.REFUSED))
+            return tell(Standing(claim_id=claim.jti, state=_STATES.get(decision.code, State.REFUSED)))
         return tell(_stand(claim, held, now_ms))
 
     async def _release(self, request: Request) -> Response:

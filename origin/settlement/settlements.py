@@ -48,6 +48,8 @@ FINAL_CODES: Final = (
     Code.DROP_UNKNOWN,
     Code.DROP_CLOSED,
     Code.HOLD_LAPSED,
+    Code.CLAIM_CANCELLED,
+    Code.CLAIM_REFUNDED,
 )
 _AWAY: Final = (Code.UNAVAILABLE, Code.OVERLOADED)
 _TIMING: Final = {"Server-Timing": "queue: waiting for the batch; db: its transaction; in milliseconds"}

@@ -33,8 +33,10 @@ _DROP_COLUMNS: Final = """
 """
 _LOCK: Final = f"SELECT {_DROP_COLUMNS} FROM drops WHERE drop = ANY(%s) ORDER BY drop FOR UPDATE"  # noqa: S608 - our own column list
 _DECISION_COLUMNS: Final = """
-    claim_id, drop, fingerprint, code, receipt, kid, source, settled_at_ms AS decided_at_ms,
-    stock_total, stock_remaining, stock_version
+    claim_id, drop, fingerprint,
+    CASE status WHEN 'cancelled' THEN 'claim_cancelled' WHEN 'refunded' THEN 'claim_refunded' ELSE code END AS code,
+    CASE status WHEN 'settled' THEN receipt END AS receipt, CASE status WHEN 'settled' THEN kid END AS kid,
+    source, settled_at_ms AS decided_at_ms, stock_total, stock_remaining, stock_version
 """
 _DECIDED: Final = f"SELECT {_DECISION_COLUMNS} FROM settlements WHERE claim_id = ANY(string_to_array(%s, ','))"  # noqa: S608 - as above
 _TAKEN: Final = """

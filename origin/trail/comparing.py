@@ -44,18 +44,26 @@ class Numbers:
 
 def compare_pair(pair: Pair) -> list[Fault]:
     """Return what does not fit between an entry and its settlement; either may be missing."""
-    stored, made = pair
+    stored, made, returned = pair
     if stored is None:
         return [] if made is None else [_name_inserted(made)]
     entry = stored.entry
-    if entry.kind != "settled":
-        return []
+    if entry.kind == "returned":
+        return _compare_return(entry, returned)
     if made is None:
         return [Fault(code="settlement_removed", position=entry.position, claim_id=entry.claim_id)]
     return [
         Fault(code="settlement_changed", position=entry.position, claim_id=made.claim_id, detail=detail)
         for detail in _list_changed(entry, made)
     ]
+
+
+def _compare_return(entry: Entry, document: bytes | None) -> list[Fault]:
+    if document is None:
+        return [Fault(code="settlement_removed", position=entry.position, claim_id=entry.claim_id, detail="its return")]
+    if digest_content(document) == entry.content:
+        return []
+    return [Fault(code="settlement_changed", position=entry.position, claim_id=entry.claim_id, detail="its return")]
 
 
 def _name_inserted(made: Made) -> Fault:

@@ -49,13 +49,15 @@ _NEWEST_HEAD: Final = "SELECT head FROM trail_heads WHERE drop = %s ORDER BY pos
 _HEADS: Final = "SELECT position, head FROM trail_heads WHERE drop = %s ORDER BY position"
 # What is left of either side alone is what was removed or inserted.
 _PAIRS: Final = f"""
-    SELECT entry.*, made.claim_id AS made_claim_id, made.receipt, made.viewer, made.run, made.fingerprint,
-      made.quantity, made.first_number, made.total_minor, made.currency, made.creator, made.clip, made.offer, made.arm,
+    SELECT entry.*, back.document AS returned,
+      made.claim_id AS made_claim_id, made.receipt, made.viewer, made.run, made.fingerprint, made.quantity,
+      made.first_number, made.total_minor, made.currency, made.creator, made.clip, made.offer, made.arm,
       made.lines::text AS lines, made.kid, made.source, made.settled_at_ms, made.stock_total, made.stock_remaining,
       made.stock_version
     FROM (SELECT {_ENTRY_COLUMNS} FROM trail_entries WHERE drop = %(drop)s) AS entry
-    FULL JOIN (SELECT * FROM settlements WHERE drop = %(drop)s AND status = 'settled') AS made
+    FULL JOIN (SELECT * FROM settlements WHERE drop = %(drop)s AND status <> 'refused') AS made
       ON made.claim_id = entry.claim_id AND entry.kind = 'settled'
+    LEFT JOIN returns AS back ON back.claim_id = entry.claim_id AND entry.kind = 'returned'
     ORDER BY entry.position NULLS LAST, made.claim_id
 """  # noqa: S608 - our own column list
 _STOCK: Final = """
@@ -111,10 +113,11 @@ class StockRow(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """An entry and its settlement; either may be missing."""
+    """An entry and its settlement, either of which may be missing; or an entry and the document of its return."""
 
     stored: Stored | None
     made: Made | None
+    returned: bytes | None = None
 
 
 def read_tails(rows: Iterable[tuple[Any, ...]]) -> dict[str, Tail]:
@@ -217,4 +220,5 @@ def _stored(row: tuple[Any, ...]) -> Stored:
 
 def _pair(row: tuple[Any, ...]) -> Pair:
     stored = None if row[1] is None else _stored(row[:ENTRY_WIDTH])
-    return Pair(stored, None if row[ENTRY_WIDTH] is None else Made(*row[ENTRY_WIDTH:]))
+    returned, *made = row[ENTRY_WIDTH:]
+    return Pair(stored, None if made[0] is None else Made(*made), returned)

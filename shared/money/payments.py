@@ -15,7 +15,9 @@ from shared.structs import AmountMinor, CurrencyCode, Wire
 
 PaymentState = Literal["begun", "captured", "refund_due", "refunded", "voided", "failed"]
 ChargeState = Literal["pending", "authorised", "captured", "voided", "failed"]
-Step = Literal["wait", "capture", "settle", "give_back", "void", "close", "refund", "note_refund", "nothing"]
+Step = Literal[
+    "wait", "capture", "settle", "give_back", "void", "close", "refund", "note_refund", "take_back", "nothing"
+]
 
 GIVE_UP_MS: Final = 3_600_000  # a payment that has not come this long after its hold was to end is called off
 PATIENCE_MS: Final = 2 * GIVE_UP_MS  # what is open this long after its hold was to end needs a person
@@ -73,12 +75,20 @@ def decide_step(wanted: Wanted, charge: Charge, *, takes_money: bool) -> Step:
     Returns:
         `capture`, `void` and `refund` at the provider; `settle` for goods; `give_back` to note that a refund is due;
         `note_refund` once it is done; `close` to note that there will be no money; `wait` for the viewer; `nothing`
-        once it is over.
+        once it is over; `take_back` when the provider gave all of the money back without being asked.
     """
-    if wanted.state == "refund_due":
-        return "refund" if charge.refunded_minor < wanted.refund_minor else "note_refund"
-    if wanted.state != "begun":
-        return "nothing"
+    match wanted.state:
+        case "begun":
+            return _decide_begun(wanted, charge, takes_money=takes_money)
+        case "refund_due":
+            return "refund" if charge.refunded_minor < wanted.refund_minor else "note_refund"
+        case "captured" if 0 < charge.captured_minor == charge.refunded_minor:
+            return "take_back"
+        case _:
+            return "nothing"
+
+
+def _decide_begun(wanted: Wanted, charge: Charge, *, takes_money: bool) -> Step:
     same = (charge.amount_minor, charge.currency) == (wanted.amount_minor, wanted.currency)
     match charge.state:
         case "captured":

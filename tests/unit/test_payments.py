@@ -53,6 +53,8 @@ def wanted(state: Any = "begun", refund_minor: int = 0) -> Wanted:
             wanted("refund_due", 400), charge("captured", refunded_minor=400), True, "note_refund", id="a part is due"
         ),
         pytest.param(wanted("captured"), charge("captured"), True, "nothing", id="over: goods"),
+        pytest.param(wanted("captured"), charge("captured", refunded_minor=1), True, "nothing", id="a part went back"),
+        pytest.param(wanted("captured"), charge("captured", refunded_minor=990), True, "take_back", id="all went back"),
         pytest.param(wanted("refunded", 990), charge("captured"), True, "nothing", id="over: refund"),
         pytest.param(wanted("voided"), charge("voided"), True, "nothing", id="over: no money"),
     ],

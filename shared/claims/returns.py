@@ -1,0 +1,123 @@
+"""Returns: a settled claim is called off, its units go back to the stock, and money where some was paid. Pure.
+
+Rules:
+
+1. A claim is returned once, whoever asks: units go back exactly once, and so does money.
+2. What was paid is refunded, what was not is cancelled; asking for the other one is refused.
+3. No more goes back than was paid, and in no other currency; a part may be kept. Nothing is no refund.
+4. A run number that was given stays given: units that come back are sold under new numbers.
+5. The same request under the same key has the same answer; another one is told that the claim is returned already.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from shared.claims.settlement import DropStock
+from shared.claims.states import Actor, State, may_move
+from shared.encoding import digest_fields, encode_base64url
+from shared.problems import Code
+from shared.structs import (
+    AmountMinor,
+    ClaimId,
+    CurrencyCode,
+    IdempotencyKey,
+    Identifier,
+    InstantMs,
+    ShortText,
+    Strict,
+    Wire,
+)
+
+Outcome = Literal["cancelled", "refunded"]
+
+CODES: Final = {State.CANCELLED: Code.CLAIM_CANCELLED, State.REFUNDED: Code.CLAIM_REFUNDED}
+
+
+class ReturnOrder(Strict, frozen=True, kw_only=True):
+    """What an operator asks.
+
+    Attributes:
+        key: made anew for each return; the same key again is the same request.
+        amount_minor: how much goes back; all that was paid where it is left out. Of no meaning when cancelling.
+        currency: of the amount; checked where it is given.
+        reason: in the operator's words; it is kept, and never shown to viewers.
+    """
+
+    key: IdempotencyKey
+    amount_minor: AmountMinor | None = None
+    currency: CurrencyCode | None = None
+    reason: ShortText | None = None
+
+
+class Returned(Wire, frozen=True, kw_only=True):
+    """A claim that was returned: the answer, and what the drop's audit trail covers.
+
+    Attributes:
+        units: that went back to the stock.
+        refund_minor: money that goes back; 0 when nothing was paid.
+        position: of its entry in the drop's audit trail.
+    """
+
+    claim_id: ClaimId
+    state: Outcome
+    drop: Identifier
+    units: int
+    refund_minor: int
+    currency: CurrencyCode
+    returned_ms: InstantMs
+    position: int
+    by: Literal["operator", "provider"]
+    reason: str = ""
+
+
+class Sold(Wire, frozen=True, kw_only=True):
+    """A claim as it stands before its return.
+
+    Attributes:
+        paid_minor, paid_currency: what was paid for it and is not back; 0 and the claim's own when nothing was.
+    """
+
+    claim_id: str
+    drop: str
+    state: State
+    units: int
+    paid_minor: int
+    paid_currency: str
+
+
+def digest_order(wanted: State, order: ReturnOrder) -> str:
+    """Return what is compared when a key comes again."""
+    fields = (wanted.value, msgspec.json.encode(order).decode())
+    return encode_base64url(digest_fields("cliptill return order 1", fields))
+
+
+def decide_return(sold: Sold, wanted: State, order: ReturnOrder, actor: Actor) -> int | Code:
+    """Return how much money goes back, or why the claim is not returned.
+
+    Args:
+        sold: the claim; it has not been returned.
+        wanted: cancelled, or refunded.
+        order: what is asked.
+        actor: who asks.
+    """
+    if not may_move(sold.state, wanted, actor):
+        return Code.NOT_SETTLED
+    if wanted is State.CANCELLED:
+        return Code.REFUND_NEEDED if sold.paid_minor else 0
+    if not sold.paid_minor:
+        return Code.NOTHING_PAID
+    amount = sold.paid_minor if order.amount_minor is None else order.amount_minor
+    if order.currency not in (None, sold.paid_currency):
+        return Code.CURRENCY_DIFFERS
+    if amount == 0:
+        return Code.NOTHING_TO_REFUND
+    return Code.REFUND_TOO_LARGE if amount > sold.paid_minor else amount
+
+
+def put_back(drop: DropStock, units: int) -> DropStock:
+    """Return a drop's row with units back in its free stock (rule 4)."""
+    if units > drop.settled:
+        raise AssertionError(f"drop {drop.drop} has settled {drop.settled}, and {units} are to come back")
+    return replace(drop, free=drop.free + units, settled=drop.settled - units, version=drop.version + 1)
