@@ -17,12 +17,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from edge import operations
 from edge.caches import is_identifier, is_known_absent, load_manifest, load_stock
 from edge.claiming import MAX_BODY_BYTES, ClaimRequest, give_claim
+from edge.limiting import limit_network, limit_viewer
 from edge.ports import Services
 from edge.rendering import ContextKey, drops_of, render_overlay
-from edge.reporting import report, report_refusal
+from edge.reporting import report, report_beacons, report_refusal
 from shared.catalogue.manifest import find_offer
 from shared.catalogue.stock import StockSnapshot, report_stock
-from shared.insight.events import MAX_BEACON_BYTES, Beacon, BeaconAccepted, report_beacon
+from shared.insight.events import MAX_BEACON_BYTES, Beacon, BeaconAccepted
 from shared.openapi import JSON, build_document
 from shared.overlay.negotiation import choose_media_type
 from shared.problems import MEDIA_TYPE, Code, Problem, encode_problem
@@ -117,14 +118,23 @@ async def get_overlay(request: Request) -> Response:
     return Response(body, 200, headers, media_type)
 
 
+async def _read_tap(request: Request, services: Services) -> ClaimRequest | Problem:
+    """Read a tap, unless there were too many; a network that is limited costs no reading."""
+    limited = await limit_network(services, "claims")
+    if limited is not None:
+        return limited
+    body = await _read_body(request, MAX_BODY_BYTES)
+    if isinstance(body, Problem):
+        return body
+    tap = decode_body(body, _CLAIM_DECODER, MAX_BODY_BYTES)
+    return tap if isinstance(tap, Problem) else await limit_viewer(services, tap.viewer) or tap
+
+
 async def post_claim(request: Request) -> Response:
     """Answer a tap with a signed claim."""
     services = _services(request)
     started_ms = services.now_ms()
-    body = await _read_body(request, MAX_BODY_BYTES)
-    if isinstance(body, Problem):
-        return _problem(body)
-    tap = decode_body(body, _CLAIM_DECODER, MAX_BODY_BYTES)
+    tap = await _read_tap(request, services)
     if isinstance(tap, Problem):
         return _problem(tap)
     manifest = await load_manifest(services, tap.clip)
@@ -148,13 +158,17 @@ async def post_events(request: Request) -> Response:
     """Take what a browser reports of itself."""
     services = _services(request)
     started_ms = services.now_ms()
+    limited = await limit_network(services, "beacons")
+    if limited is not None:
+        services.isolate.beacons_refused += 1
+        return _problem(limited)
     body = await _read_body(request, MAX_BEACON_BYTES)
     if isinstance(body, Problem):
         return _problem(body)
     beacon = decode_body(body, _BEACON_DECODER, MAX_BEACON_BYTES)
     if isinstance(beacon, Problem):
         return _problem(beacon)
-    report(services, report_beacon(beacon))
+    report_beacons(services, beacon)
     accepted = BeaconAccepted(accepted=len(beacon.events))
     return _json(_ENCODER.encode(accepted), 202, started_ms, services.now_ms())
 

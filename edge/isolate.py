@@ -23,6 +23,7 @@ MAX_TEMPLATE_BYTES: Final = 16 * 2**20
 _OVERHEAD_BYTES: Final = 4096  # the key, which is the viewer's own text, and the objects around it
 MAX_DROPS: Final = 2048
 MAX_CLAIMS: Final = 2048
+MAX_CALLERS: Final = 8192
 
 
 @dataclass(slots=True)
@@ -33,6 +34,14 @@ class Entry(Generic[T]):
     read_at_ms: int
     leased_until_ms: int = 0
     read_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Calls:
+    """How often somebody came since an instant."""
+
+    since_ms: int
+    number: int = 0
 
 
 def _weigh_manifest(entry: Entry[Manifest | None]) -> int:
@@ -55,9 +64,11 @@ class Isolate:
         stock: by drop.
         templates: compiled overlays, by `edge.rendering.ContextKey`.
         buckets: of admission, by drop.
+        calls: by whom requests are limited by, those of the present period (`edge.limiting`).
         claims: tokens given, by claim id: a repeated tap gets the very same one.
         refusals_at_ms, refusals: how many refusals were reported in the second that began then.
         suppressed: refusals that were counted but not reported yet.
+        beacons_refused: the same of what browsers report.
     """
 
     node: str = ""
@@ -70,10 +81,12 @@ class Isolate:
         default_factory=lambda: LRUCache(MAX_TEMPLATE_BYTES, getsizeof=_weigh_template)
     )
     buckets: MutableMapping[str, Bucket] = field(default_factory=lambda: LRUCache(MAX_DROPS))
+    calls: MutableMapping[str, Calls] = field(default_factory=lambda: LRUCache(MAX_CALLERS))
     claims: MutableMapping[str, "GivenClaim"] = field(default_factory=lambda: LRUCache(MAX_CLAIMS))
     refusals_at_ms: int = 0
     refusals: int = 0
     suppressed: int = 0
+    beacons_refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ CLAIM: Final = Operation(
         Code.QUANTITY_NOT_OFFERED,
         Code.CURRENCY_NOT_OFFERED,
         Code.NOT_ADMITTED_YET,
+        Code.RATE_LIMITED,
         Code.STOCK_UNKNOWN,
         Code.IDEMPOTENCY_CONFLICT,
         Code.UNAVAILABLE,
@@ -77,7 +78,7 @@ EVENTS: Final = Operation(
     body=Beacon,
     body_types=(JSON, TEXT),
     answers={202: Answer(description="Taken", type=BeaconAccepted)},
-    problems=_BODY_PROBLEMS,
+    problems=(*_BODY_PROBLEMS, Code.RATE_LIMITED),
 )
 STOCK: Final = Operation(
     id="get_stock",

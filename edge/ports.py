@@ -38,12 +38,26 @@ class EventSink(Protocol):
         """Report one event batch (JSON). Never waits and never fails; what is lost shows as a gap in `seq`."""
 
 
+class RateLimiter(Protocol):
+    """A limit of calls in a period, counted by the location."""
+
+    async def allows(self, key: str) -> bool:
+        """Count a call of `key`, and return whether it is within the limit; a limiter that is away limits nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a request came in: the location's code and the viewer's country, as the network tells; may be empty."""
+    """Where a request came in and from, as the network tells; may be empty.
+
+    Attributes:
+        colo: the location's code.
+        country: the viewer's.
+        address: the viewer's, for rate limits only; read of requests that are limited.
+    """
 
     colo: str = ""
     country: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,8 @@ class Services:
 
     Attributes:
         isolate: plain data that lives as long as the isolate.
+        viewer_limit: of taps, by viewer key.
+        network_limit: of taps and of beacons, by the client's network.
         now_ms: the clock.
     """
 
@@ -60,5 +76,7 @@ class Services:
     manifests: ManifestStore
     stock: StockSource
     events: EventSink
+    viewer_limit: RateLimiter
+    network_limit: RateLimiter
     place: Place
     now_ms: Callable[[], int]

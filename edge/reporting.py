@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from edge.ports import Services
-from shared.insight.events import ClaimRefused, EdgeEvent, EventBatch
+from shared.insight.events import Beacon, ClaimRefused, EdgeEvent, EventBatch, Failed, report_beacon
 from shared.problems import Code
 
 REFUSALS_PER_SECOND: Final = 10
@@ -26,6 +26,16 @@ def report(services: Services, events: tuple[EdgeEvent, ...]) -> None:
         events=events,
     )
     services.events.send(_ENCODER.encode(batch).decode())
+
+
+def report_beacons(services: Services, beacon: Beacon) -> None:
+    """Report what a browser saw; and, once, how many browsers' reports were refused before this one."""
+    isolate = services.isolate
+    report(services, report_beacon(beacon))
+    if isolate.beacons_refused:
+        count, isolate.beacons_refused = isolate.beacons_refused, 0
+        told = Failed(clip=beacon.clip, at_ms=services.now_ms(), name="beacons_refused", detail=str(count))
+        report(services, (told,))
 
 
 def report_refusal(services: Services, *, drop: str, clip: str, offer: str, code: Code) -> None:

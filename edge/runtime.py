@@ -89,6 +89,24 @@ def _decode_stock(text: str) -> StockSnapshots:
     return _STOCK_DECODER.decode(raw)
 
 
+class LocationLimit:
+    """A rate-limit binding: the location counts."""
+
+    def __init__(self, env: Any, name: str) -> None:  # noqa: ANN401 - the Worker's environment
+        self._env = env
+        self._name = name
+
+    async def allows(self, key: str) -> bool:
+        """Count a call of `key`; without the binding there is no limit."""
+        binding = getattr(self._env, self._name, None)
+        if binding is None:
+            return True
+        try:
+            return bool((await binding.limit(as_js({"key": key}))).success)
+        except JsException:
+            return True
+
+
 class QueueEvents:
     """Events into the queue `EVENTS`, after the answer."""
 

@@ -17,7 +17,7 @@ from edge.bridge import Answer, call_app, drive, make_scope
 from edge.config import EdgeConfig
 from edge.isolate import Isolate
 from edge.ports import Place, Services
-from edge.runtime import KvManifests, OriginStock, QueueEvents, as_js, load_config, now_ms
+from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, as_js, load_config, now_ms
 from shared.problems import MEDIA_TYPE, Code, Problem, encode_problem
 
 _READ_HEADERS: Final = ("accept", "accept-language", "content-type", "content-length")
@@ -64,6 +64,8 @@ class Default(WorkerEntrypoint):
             manifests=KvManifests(self.env),
             stock=OriginStock(config, self.ctx),
             events=QueueEvents(self.env, self.ctx),
+            viewer_limit=LocationLimit(self.env, "VIEWER_LIMIT"),
+            network_limit=LocationLimit(self.env, "NETWORK_LIMIT"),
             place=_read_place(request),
             now_ms=now_ms,
         )
@@ -79,9 +81,12 @@ def _read_headers(request: Any) -> list[tuple[bytes, bytes]]:  # noqa: ANN401
 def _read_place(request: Any) -> Place:  # noqa: ANN401
     cf = getattr(request, "cf", None)
     colo, country = getattr(cf, "colo", ""), getattr(cf, "country", "")
+    # A crossing that only what is limited has to pay for.
+    address = request.headers.get("cf-connecting-ip") if request.method == "POST" else ""
     return Place(
         colo=colo if isinstance(colo, str) else "",
         country=country if isinstance(country, str) else "",
+        address=address if isinstance(address, str) else "",
     )
 
 

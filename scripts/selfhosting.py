@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from scripts.vendoring import BundleError, replace
+from scripts.worker_settings import read_rate_limits
 
 FORMAT: Final = "cliptill-edge-node/1"
 MANIFEST: Final = "manifest.json"
@@ -90,6 +91,7 @@ def _write_runtime(root: Path, bundle: Path, fresh: Path) -> None:
         "python_modules": str(root / "python_modules"),
         "assets": str(build / "assets"),
         "cache_dir": str(build / "emulator"),
+        "rate_limits": read_rate_limits(root),
         "directory": str(fresh),
     }
     command = ["node", str(root / "scripts" / "emulator" / "selfhost.mjs")]

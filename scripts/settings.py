@@ -14,13 +14,14 @@ import msgspec
 
 from origin.datafolder import keep_secret, make_claim_key_list
 from scripts.children import RunError
+from scripts.worker_settings import read_rate_limits
 
 HOST = "127.0.0.1"
 ACCOUNT = "local"
 NAMESPACE = "manifests"
 QUEUE = "cliptill-events"
 DEAD_QUEUE = "cliptill-events-dead"
-QUEUE_RETRIES = 10
+QUEUE_RETRIES = 100
 ISSUER = "cliptill-edge"
 # Below the range that the kernel gives to outgoing connections: what is free now is not taken the next moment.
 FREE_PORTS = range(20_000, 32_000)
@@ -199,6 +200,7 @@ def edge_document(root: Path, addresses: Addresses, kept: Secrets) -> dict[str, 
         "origin_url": addresses.origin_url,
         "provider_url": addresses.provider_url,
         "queue": QUEUE,
+        "rate_limits": read_rate_limits(root),
         "bundle": str(root / "build" / "bundle"),
         "assets": str(root / "build" / "assets"),
         "cache_dir": str(root / "build" / "emulator"),

@@ -42,6 +42,7 @@ class Code(StrEnum):
     QUANTITY_NOT_OFFERED = "quantity_not_offered"
     CURRENCY_NOT_OFFERED = "currency_not_offered"
     NOT_ADMITTED_YET = "not_admitted_yet"
+    RATE_LIMITED = "rate_limited"
     STOCK_UNKNOWN = "stock_unknown"
     # the claim and its proof
     CLAIM_MISSING = "claim_missing"
@@ -123,6 +124,7 @@ TABLE: Final[dict[Code, Meaning]] = {
     Code.QUANTITY_NOT_OFFERED: Meaning(422, "More units than one claim may have"),
     Code.CURRENCY_NOT_OFFERED: Meaning(422, "The offer has no price in this currency"),
     Code.NOT_ADMITTED_YET: Meaning(429, "Too many at once: ask again shortly"),
+    Code.RATE_LIMITED: Meaning(429, "Too many requests from here: ask again later"),
     Code.STOCK_UNKNOWN: Meaning(503, "What is left is not known at present"),
     Code.CLAIM_MISSING: Meaning(401, "A claim is needed"),
     Code.CLAIM_MALFORMED: Meaning(401, "The claim cannot be read"),

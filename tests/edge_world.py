@@ -79,6 +79,19 @@ class MemoryEvents:
         self.messages.append(message)
 
 
+class MemoryLimit:
+    """A rate limit that counts for ever, and may be away."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.calls: dict[str, int] = {}
+
+    async def allows(self, key: str) -> bool:
+        """Count a call of `key`."""
+        self.calls[key] = self.calls.get(key, 0) + 1
+        return self.calls[key] <= self.limit
+
+
 class MemoryWorld:
     """The world around one isolate. Its clock is the machine's, plus what was waited for."""
 
@@ -92,6 +105,7 @@ class MemoryWorld:
         self.manifests = MemoryManifests()
         self.stock = MemoryStock(self)
         self.events = MemoryEvents()
+        self.viewer_limit, self.network_limit = MemoryLimit(1_000_000), MemoryLimit(1_000_000)
         self.place = Place()
         self.config = EdgeConfig(
             origin_url=self.origin_url, issuer=self.issuer, claim_keys=self.claim_keys, public_url=public_url
@@ -159,6 +173,8 @@ class MemoryWorld:
             manifests=self.manifests,
             stock=self.stock,
             events=self.events,
+            viewer_limit=self.viewer_limit,
+            network_limit=self.network_limit,
             place=self.place,
             now_ms=self.now_ms,
         )

@@ -12,6 +12,7 @@ import { EmulatorError } from "./image.mjs";
  * @property {string} origin_url
  * @property {string} provider_url
  * @property {string} queue
+ * @property {Record<string, import("./runtime/rate_limiter.mjs").Simple>} rate_limits by the name of their binding
  * @property {string} bundle the folder of the staged bundle
  * @property {string} python_modules the folder of the vendored wheels
  * @property {string} assets the folder of the static assets
@@ -64,6 +65,19 @@ function node(value) {
 }
 
 /**
+ * @param {unknown} value
+ * @returns {Record<string, import("./runtime/rate_limiter.mjs").Simple>}
+ */
+function limits(value) {
+  const chosen = /** @type {Record<string, any>} */ (value);
+  const good = Object.values(chosen).every(
+    (simple) => Number.isInteger(simple?.limit) && simple.limit >= 0 && [10, 60].includes(simple.period),
+  );
+  if (!good) throw refuse("rate_limits must map names to a limit and a period of 10 or 60 seconds");
+  return chosen;
+}
+
+/**
  * Check a configuration.
  *
  * @param {string} source JSON
@@ -92,6 +106,7 @@ export function readConfig(source) {
     secrets: texts(document, "secrets"),
     origin_url: text(document, "origin_url").replace(/\/+$/, ""),
     provider_url: text(document, "provider_url").replace(/\/+$/, ""),
+    rate_limits: limits(document.rate_limits ?? {}),
     queue: text({ queue: "cliptill-events", ...document }, "queue"),
     bundle,
     python_modules: text(

@@ -172,11 +172,12 @@ export class EdgeNode {
 
   /** @param {Prepared} prepared */
   #edgeWorker(prepared) {
-    const { vars, secrets, queue, assets, origin_url } = this.config;
+    const { vars, secrets, queue, assets, origin_url, rate_limits } = this.config;
     const { snapshot } = prepared;
     const EMULATOR = {
       origin_url,
       place: placeOf(this.node),
+      rate_limits,
       asset_paths: assetPaths(assets),
       token: this.#token,
       snapshot_name: snapshot ? path.basename(snapshot) : "",

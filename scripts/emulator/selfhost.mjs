@@ -2,7 +2,7 @@
  * Writes what a self-hosted edge node runs, into a folder: `node selfhost.mjs`, with one JSON document on standard input.
  *
  *     {"bundle": "build/bundle", "python_modules": "python_modules", "assets": "build/assets", "cache_dir": "...",
- *      "directory": "..."}
+ *      "rate_limits": {"VIEWER_LIMIT": {"limit": 20, "period": 10}}, "directory": "..."}
  *
  * The folder gets `modules/`, `snapshot.pack`, `config.capnp` and `bin/workerd`. Each line that it prints says what it does.
  * What the node needs of Node and Miniflare happens here: nothing of them is in the folder.
@@ -20,7 +20,7 @@ import { useWorkspace } from "./workspace.mjs";
 const ENTRY_MODULE = "selfhosted.mjs";
 const SETTINGS = [
   ...["ORIGIN_URL", "ISSUER", "CLAIM_KEYS", "EDGE_KEY", "PUBLIC_URL", "STOCK_TIMEOUT_MS"],
-  ...["COLO", "COUNTRY", "COUNTRY_HEADER", "SPOOL_BYTES"],
+  ...["COLO", "COUNTRY", "COUNTRY_HEADER", "ADDRESS_HEADER", "SPOOL_BYTES"],
 ];
 /** @type {Record<string, string>} */
 const MEDIA_TYPES = { ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8" };
@@ -71,6 +71,9 @@ function assetModules(directory) {
     })),
   ];
 }
+
+/** @param {unknown} rateLimits */
+const limitsModule = (rateLimits) => `export const limits = ${JSON.stringify(rateLimits)};\n`;
 
 /** @param {Module} module */
 const moduleLine = ({ type, path: name }) => `    (name = "${name}", ${KINDS[type]} = embed "modules/${name}"),`;
@@ -139,14 +142,19 @@ function writeModules(directory, modules) {
 }
 
 async function main() {
-  const { directory, assets, cache_dir, ...folders } = JSON.parse(readFileSync(0, "utf8"));
+  const { directory, assets, cache_dir, rate_limits, ...folders } = JSON.parse(readFileSync(0, "utf8"));
   const tell = (/** @type {Record<string, unknown>} */ fact) => process.stdout.write(`${fact.log}\n`);
   const cache = new Cache(cache_dir, tell);
   useWorkspace(cache_dir);
   const prepared = await prepare({ folders, cache, bindings: {}, tell });
   if (!prepared.snapshot) throw new EmulatorError("bundle_refused", prepared.snapshotProblem ?? "no snapshot");
   const [entry, ...others] = edgeModules(prepared, ENTRY_MODULE);
-  const modules = [entry, ...assetModules(assets), ...others];
+  const limits = {
+    type: /** @type {const} */ ("ESModule"),
+    path: "rate_limits.mjs",
+    contents: limitsModule(rate_limits),
+  };
+  const modules = [entry, limits, ...assetModules(assets), ...others];
   writeModules(directory, modules);
   writeFileSync(path.join(directory, "config.capnp"), configuration(modules));
   copyFileSync(prepared.snapshot, path.join(directory, "snapshot.pack"));

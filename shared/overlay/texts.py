@@ -32,6 +32,7 @@ offline: You are offline. We keep your claim and go on by ourselves.
 failed: That did not work.
 try_again: Try again
 not_admitted_yet: Many people tapped at once. We keep trying for you.
+rate_limited: Too many taps from here in a short time. We keep trying for you.
 cap_reached: You already have as many as one person may have.
 drop_not_open: It has not opened yet.
 drop_closed: It has closed.
@@ -67,6 +68,7 @@ offline: Du bist offline. Wir behalten deine Zusage und machen von selbst weiter
 failed: Das hat nicht geklappt.
 try_again: Noch einmal
 not_admitted_yet: Viele haben gleichzeitig getippt. Wir versuchen es weiter für dich.
+rate_limited: Von hier wurde zu oft in kurzer Zeit getippt. Wir versuchen es weiter für dich.
 cap_reached: Du hast schon so viele, wie eine Person haben darf.
 drop_not_open: Es hat noch nicht begonnen.
 drop_closed: Es ist vorbei.
@@ -102,6 +104,7 @@ offline: Vous êtes hors ligne. Nous gardons votre demande et continuons tout se
 failed: Cela n’a pas marché.
 try_again: Réessayer
 not_admitted_yet: Beaucoup de monde à la fois. Nous continuons d’essayer pour vous.
+rate_limited: Trop d’essais d’ici en peu de temps. Nous continuons d’essayer pour vous.
 cap_reached: Vous en avez déjà autant qu’une personne peut en avoir.
 drop_not_open: Ce n’est pas encore ouvert.
 drop_closed: C’est terminé.
@@ -137,6 +140,7 @@ offline: Estás sin conexión. Guardamos tu solicitud y seguimos solos.
 failed: No ha funcionado.
 try_again: Reintentar
 not_admitted_yet: Muchas personas a la vez. Seguimos intentándolo por ti.
+rate_limited: Demasiados intentos desde aquí en poco tiempo. Seguimos intentándolo por ti.
 cap_reached: Ya tienes el máximo por persona.
 drop_not_open: Aún no ha abierto.
 drop_closed: Ha cerrado.
@@ -172,6 +176,7 @@ offline: オフラインです。受付を保持し、自動で続けます。
 failed: うまくいきませんでした。
 try_again: もう一度
 not_admitted_yet: 同時に多くの方がタップしました。引き続き試しています。
+rate_limited: 短時間に多くのタップがありました。引き続き試しています。
 cap_reached: お一人様の上限に達しています。
 drop_not_open: まだ始まっていません。
 drop_closed: 終了しました。
@@ -207,6 +212,7 @@ offline: أنت غير متصل. نحتفظ بطلبك ونكمل تلقائيً
 failed: لم ينجح ذلك.
 try_again: حاول مجددًا
 not_admitted_yet: ضغط كثيرون معًا. نواصل المحاولة من أجلك.
+rate_limited: نقرات كثيرة من هنا في وقت قصير. نواصل المحاولة من أجلك.
 cap_reached: لديك العدد الأقصى للشخص الواحد.
 drop_not_open: لم يبدأ بعد.
 drop_closed: انتهى العرض.

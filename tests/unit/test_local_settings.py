@@ -11,6 +11,8 @@ from scripts.children import RunError
 from scripts.settings import Options
 from scripts.supervisor import hold_data_folder, read_arguments
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture
 def options(tmp_path: Path) -> Options:
@@ -59,7 +61,7 @@ def test_a_configuration_with_secrets_is_private(tmp_path: Path) -> None:
 
 def test_edge_and_origin_are_told_the_same_keys_and_issuer(tmp_path: Path, options: Options) -> None:
     addresses, kept = settings.choose_addresses(options), settings.keep_secrets(tmp_path)
-    edge = settings.edge_document(tmp_path, addresses, kept)
+    edge = settings.edge_document(ROOT, addresses, kept)
     origin = settings.origin_environment({"HOME": "/"}, options, addresses, kept, "host=x")
     assert edge["secrets"]["CLAIM_KEYS"] == origin["CLIPTILL_CLAIM_KEYS"]
     assert edge["vars"]["ISSUER"] == origin["CLIPTILL_ISSUER"]

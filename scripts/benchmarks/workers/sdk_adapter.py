@@ -14,7 +14,7 @@ from edge.app import SERVICES, create_app
 from edge.config import EdgeConfig
 from edge.isolate import Isolate
 from edge.ports import Place, Services
-from edge.runtime import KvManifests, OriginStock, QueueEvents, load_config, now_ms
+from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, load_config, now_ms
 
 _app: Final = create_app()
 _isolate: Final = Isolate()
@@ -36,6 +36,8 @@ class Default(WorkerEntrypoint):
             manifests=KvManifests(self.env),
             stock=OriginStock(_configs[0], self.ctx),
             events=QueueEvents(self.env, self.ctx),
+            viewer_limit=LocationLimit(self.env, "VIEWER_LIMIT"),
+            network_limit=LocationLimit(self.env, "NETWORK_LIMIT"),
             place=Place(colo=cf.colo, country=cf.country),
             now_ms=now_ms,
         )

@@ -5,6 +5,7 @@
  */
 
 import { count } from "./measuring.mjs";
+import { Ratelimit } from "./rate_limiter.mjs";
 
 /**
  * @typedef {object} Faults
@@ -144,6 +145,14 @@ class WorkerQueue {
   }
 }
 
+class CountedRatelimit extends Ratelimit {
+  /** @param {{ key: string }} asked */
+  limit(asked) {
+    count("limit_checks");
+    return super.limit(asked);
+  }
+}
+
 /** The location's cache, counted. */
 const countedCache = {
   /** @param {any} key */
@@ -208,5 +217,8 @@ export function withFaults(env) {
     ...env,
     ...(env.MANIFESTS && { MANIFESTS: new KvNamespace(env.MANIFESTS) }),
     ...(env.EVENTS && { EVENTS: new WorkerQueue(env.EVENTS) }),
+    ...Object.fromEntries(
+      Object.entries(env.EMULATOR.rate_limits ?? {}).map(([name, simple]) => [name, new CountedRatelimit(simple)]),
+    ),
   };
 }

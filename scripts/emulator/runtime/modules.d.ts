@@ -40,6 +40,10 @@ declare module "*/generated.mjs" {
   export const known: Map<string, WebAssembly.Module>;
 }
 
+declare module "*/rate_limits.mjs" {
+  export const limits: Record<string, import("./rate_limiter.mjs").Simple>;
+}
+
 declare module "*/assets.mjs" {
   export const assets: Map<string, { body: ArrayBuffer; headers: Record<string, string> }>;
 }

@@ -12,6 +12,8 @@ import { Host } from "./host.mjs";
 import { MemoryCache } from "./memory_cache.mjs";
 import { KvNamespace } from "./origin_manifests.mjs";
 import { WorkerQueue } from "./outbox.mjs";
+import { rateLimits } from "./rate_limiter.mjs";
+import { limits } from "./rate_limits.mjs"; // written by the build: those of wrangler.toml
 import { problemOf } from "./unpack.mjs";
 
 export { ManifestShelf } from "./manifest_shelf.mjs";
@@ -21,6 +23,8 @@ export { Spool } from "./spool.mjs";
 const PASSED_ON = ["ORIGIN_URL", "ISSUER", "CLAIM_KEYS", "PUBLIC_URL", "STOCK_TIMEOUT_MS"];
 
 const HELD_MOST_MS = 1000;
+/** Where the platform tells a client's address. */
+const ADDRESS = "cf-connecting-ip";
 
 const cache = new MemoryCache();
 Object.defineProperty(globalThis, "caches", { value: { default: cache } });
@@ -40,7 +44,7 @@ function bindings(env) {
   bound.manifests ??= new KvNamespace(env.ORIGIN_URL, () => shelfOf(env));
   bound.events ??= new WorkerQueue(() => spoolOf(env));
   const settings = Object.fromEntries(PASSED_ON.map((name) => [name, env[name]]).filter(([, value]) => value));
-  return { ...settings, MANIFESTS: bound.manifests, EVENTS: bound.events };
+  return { ...settings, MANIFESTS: bound.manifests, EVENTS: bound.events, ...rateLimits(limits) };
 }
 
 /**
@@ -66,6 +70,21 @@ const host = new Host({ bindings, readSnapshot });
 function placeOf(request, env) {
   const country = env.COUNTRY_HEADER ? request.headers.get(env.COUNTRY_HEADER) : null;
   return { colo: env.COLO ?? "", country: country ?? env.COUNTRY ?? "" };
+}
+
+/**
+ * The request as the app may believe it: a client's address is what a proxy in front says, or unknown.
+ *
+ * @param {Request} request
+ * @param {any} env
+ */
+function withAddress(request, env) {
+  if (request.method !== "POST" || !(env.ADDRESS_HEADER || request.headers.has(ADDRESS))) return request;
+  const told = env.ADDRESS_HEADER ? request.headers.get(env.ADDRESS_HEADER) : null;
+  const known = new Request(request);
+  if (told) known.headers.set(ADDRESS, told);
+  else known.headers.delete(ADDRESS);
+  return known;
 }
 
 /** @param {Request} request */
@@ -107,8 +126,9 @@ export default {
   fetch(request, env, ctx) {
     const answered = serveFront(request, ctx, { origin_url: env.ORIGIN_URL, asset: serveAsset(request) });
     if (answered) return answered;
-    Object.defineProperty(request, "cf", { value: placeOf(request, env) });
-    return request.method === "POST" ? answerOnceKept(request, env, ctx) : host.answer(request, env, ctx);
+    const known = withAddress(request, env);
+    Object.defineProperty(known, "cf", { value: placeOf(request, env) });
+    return request.method === "POST" ? answerOnceKept(known, env, ctx) : host.answer(known, env, ctx);
   },
 };
 

@@ -1,0 +1,60 @@
+"""Rate limits in steps instead of a wall: who comes too often is told when to come again; nobody else notices.
+
+The limits are the location's own (bindings, `edge.ports.RateLimiter`), and asking them is a wait. So an isolate lets
+the first `UNASKED` calls of a key in a period through by itself: whom a limit is not meant for never pays for it. In
+one period a location lets at most limit + `UNASKED` x isolates calls of one key through. What matters is capped
+again, exactly, at settlement.
+
+Keys are viewer keys and client networks. They stay in the isolate's memory, and are neither reported nor stored.
+"""
+
+from typing import Final
+
+from edge.isolate import Calls
+from edge.ports import RateLimiter, Services
+from shared.problems import Code, Problem
+
+PERIOD_S: Final = 10  # of both limits in wrangler.toml: the platform knows 10 and 60
+UNASKED: Final = 5
+_MAX_ADDRESS: Final = 64
+_GROUPS: Final = 8  # of an IPv6 address
+
+
+async def limit_viewer(services: Services, viewer: str) -> Problem | None:
+    """Count a tap of a viewer key; return the refusal when there were too many."""
+    return await _limit(services, services.viewer_limit, f"viewer {viewer}")
+
+
+async def limit_network(services: Services, what: str) -> Problem | None:
+    """Count a request of the client's network for `what`; without an address there is nothing to count by."""
+    address = services.place.address
+    if not address:
+        return None
+    return await _limit(services, services.network_limit, f"{what} {name_network(address)}")
+
+
+def name_network(address: str) -> str:
+    """Return whom an address stands for: of IPv6, one customer has at least a whole /64 (RFC 6177)."""
+    text = address[:_MAX_ADDRESS]
+    if ":" not in text:
+        return text
+    head, _, tail = text.lower().partition("::")
+    first, last = head.split(":") if head else [], tail.split(":") if tail else []
+    groups = [*first, *["0"] * (_GROUPS - len(first) - len(last)), *last]
+    return ":".join(group.lstrip("0") or "0" for group in groups[: _GROUPS // 2]) + "::/64"
+
+
+async def _limit(services: Services, limiter: RateLimiter, key: str) -> Problem | None:
+    if _count(services, key) <= UNASKED or await limiter.allows(key):
+        return None
+    services.isolate.suppressed += 1
+    return Problem(code=Code.RATE_LIMITED, retry_after_s=PERIOD_S)
+
+
+def _count(services: Services, key: str) -> int:
+    """Return how many calls of this key the isolate has seen in its present period, this one included."""
+    calls, now_ms = services.isolate.calls.get(key), services.now_ms()
+    if calls is None or not 0 <= now_ms - calls.since_ms < PERIOD_S * 1000:
+        calls = services.isolate.calls[key] = Calls(since_ms=now_ms)
+    calls.number += 1
+    return calls.number
