@@ -5,7 +5,7 @@ Rules:
    configuration file, and only the Worker's own files below its main module: hence two folders.
 2. A folder is made aside and then renamed: nobody sees it half done, and what fails leaves the former one.
 3. The same sources give the same bytes. `build/manifest.json` lists them, with sizes and hashes.
-4. A bundle or a component that outgrows its limit is refused.
+4. A bundle that would not run (`scripts.bundle_rules`), or that outgrows its limit, is refused; a component too.
 
 Standard library only: this runs while a clone is being set up.
 """
@@ -21,6 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from scripts.bundle_rules import find_problems
 from scripts.selfhosting import write_node
 from scripts.vendoring import STAMP, BundleError, replace, vendor
 
@@ -86,7 +87,11 @@ def _stage_in(folder: Path, root: Path, build: Path) -> dict[str, Any]:
     bundle, assets = folder / "bundle", folder / "assets"
     stage_worker(root, bundle)
     stage_assets(root, assets)
-    manifest = describe(bundle, root / "python_modules", assets)
+    vendored = root / "python_modules"
+    problems = list(find_problems(bundle, vendored))
+    if problems:
+        raise BundleError("; ".join(problems[:5]))
+    manifest = describe(bundle, vendored, assets)
     _check_sizes(manifest)
     for fresh in (bundle, assets):
         aside = folder / f"{fresh.name}-aside"

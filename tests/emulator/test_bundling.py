@@ -17,6 +17,7 @@ from tests.emulator.program import ROOT
 
 COMPONENT = "edge/component/cliptill-overlay.js"
 CLAIMS = "edge/component/cliptill-claims.js"
+MONEY = "shared/catalogue/money.py"
 STYLE = "edge/component/overlay.css"
 
 
@@ -99,7 +100,12 @@ def test_what_is_removed_from_the_sources_is_removed_from_the_bundle(clone: Path
         pytest.param(COMPONENT, None, "is missing", id="component-missing"),
         pytest.param("scripts/requirements/edge.txt", None, "run scripts/lock", id="lock-missing"),
         pytest.param("scripts/requirements/edge.txt", "idna==3.20 --hash=sha256:00\n", "cannot be had", id="bad-hash"),
-        pytest.param("shared/catalogue/money.py", os.urandom(1_600_000).hex(), "are the most", id="bundle-too-large"),
+        pytest.param(MONEY, "import origin.app\n", "money.py, line 1: imports origin.app", id="import-of-the-origin"),
+        pytest.param(MONEY, "import re, subprocess\n", "line 1: imports subprocess", id="import-of-what-is-not-there"),
+        pytest.param(MONEY, "\nfrom shared.none import x\n", "line 2: imports shared.none", id="import-of-nothing"),
+        pytest.param(MONEY, "import httpx\n", "imports httpx", id="import-of-what-is-not-vendored"),
+        pytest.param(MONEY, "def broken(:\n", "money.py, line 1: SyntaxError", id="syntax-error"),
+        pytest.param(MONEY, f"x = '{os.urandom(1_600_000).hex()}'", "are the most", id="bundle-too-large"),
         pytest.param(COMPONENT, f"console.log('{os.urandom(7000).hex()}')", "are the most", id="component-too-large"),
     ],
 )
@@ -118,6 +124,20 @@ def test_what_cannot_be_staged_leaves_the_former_bundle(
     assert sorted((clone / "python_modules").rglob("*")) == wheels
     assert sorted(path.name for path in (clone / "build").iterdir()) == [".lock", "assets", "bundle", "manifest.json"]
     capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        pytest.param("msgspec/_core.cpython-314-x86_64-linux-gnu.so", b"\x7fELF", id="linux"),
+        pytest.param("msgspec/_core.cpython-314-wasm32-emscripten.so", b"\x7fELF", id="linux-under-another-name"),
+        pytest.param("msgspec/_core.pyd", b"MZ", id="windows"),
+    ],
+)
+def test_a_wheel_that_was_compiled_for_another_platform_is_refused(clone: Path, name: str, content: bytes) -> None:
+    (clone / "python_modules" / name).write_bytes(content)
+    with pytest.raises(BundleError, match=f"{Path(name).name} is compiled for another platform"):
+        stage(clone)
 
 
 def test_the_platforms_tool_would_upload_the_bundle_and_nothing_else(clone: Path) -> None:
