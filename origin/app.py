@@ -27,6 +27,7 @@ from origin.insight.reports import Reports
 from origin.middleware import Shell, tell_http_exception
 from origin.money.caretaking import Caretaker
 from origin.money.cashier import Cashier
+from origin.money.crediting import Credits
 from origin.money.paying import Payments
 from origin.money.providers import make_card_provider
 from origin.money.refunding import Refunds
@@ -88,6 +89,7 @@ class Parts:
             **Passes(self.database, self.trust, config.signing_keys, read_clock_ms).handlers(),
             **Payments(self.cashier, self.trust, read_clock_ms).handlers(),
             **Counter(self.database, self.settler, config.signing_keys, read_clock_ms).handlers(),
+            **Credits(self.database, self.trust, read_clock_ms).handlers(),
             **Refunds(self.database, self.settler, self.cashier, read_clock_ms).handlers(),
             **windows.handlers(),
             **service.handlers(),

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from origin import guard, service
 from origin.catalogue import operators, windows
 from origin.insight import edges, reports
-from origin.money import paying, refunding
+from origin.money import crediting, paying, refunding
 from origin.pickup import passes
 from origin.responses import Handler, refuse
 from origin.settlement import counter, holding, presenting, settlements
@@ -31,6 +31,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *paying.OPERATIONS,
     *counter.OPERATIONS,
     *refunding.OPERATIONS,
+    *crediting.OPERATIONS,
     *windows.OPERATIONS,
     *service.OPERATIONS,
     *operators.OPERATIONS,

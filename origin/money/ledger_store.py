@@ -19,6 +19,7 @@ _ENTRY: Final = """
 """
 _LOCK: Final = "SELECT balance_minor FROM wallets WHERE viewer = %s AND currency = %s FOR UPDATE"
 _BALANCES: Final = "SELECT currency, balance_minor FROM wallets WHERE viewer = %s ORDER BY currency"
+_POSTING: Final = "SELECT account, currency, amount_minor FROM ledger_entries WHERE posting = %s"
 
 
 class Balance(Wire, frozen=True, kw_only=True):
@@ -45,6 +46,12 @@ async def read_balances(connection: Connection, viewer: str) -> tuple[Balance, .
     return tuple(
         Balance(currency=currency, amount_minor=amount) for currency, amount in await found.fetchall() if amount
     )
+
+
+async def read_posting(connection: Connection, posting: str) -> dict[tuple[str, str], int]:
+    """Return the amounts of a posting by (account, currency); none when there is no such posting."""
+    found = await connection.execute(_POSTING, [posting])
+    return {(account, currency): amount for account, currency, amount in await found.fetchall()}
 
 
 async def post(connection: Connection, posting: str, currency: str, amounts: Mapping[str, int], now_ms: int) -> None:

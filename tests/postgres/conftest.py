@@ -1,12 +1,15 @@
 """One embedded server for the whole session, one fresh database for each test that asks, processes that end with it."""
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from origin.apikeys import add_key, make_key
 from tests.postgres.servers import Server
 from tests.postgres.till import SandboxProcess, Till
 from tests.postgres.world import OriginProcess, World
@@ -90,3 +93,16 @@ def counter(till: Till) -> OriginProcess:
     origin = till.world.lasting_origin()
     till.sandbox.tell(origin)
     return origin
+
+
+@pytest.fixture
+def operator(till: Till) -> dict[str, str]:
+    """Headers with an operator's key."""
+    key = make_key()
+
+    async def make() -> None:
+        async with await psycopg.AsyncConnection.connect(till.world.conninfo, autocommit=True) as connection:
+            await add_key(connection, f"operator-{key[-8:]}", key, 0)
+
+    asyncio.run(make())
+    return {"Authorization": f"Bearer {key}"}

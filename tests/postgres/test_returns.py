@@ -9,25 +9,11 @@ import httpx
 import psycopg
 import pytest
 
-from origin.apikeys import add_key, make_key
 from origin.trail.auditing import audit_drop
 from tests.postgres.till import Till, post_message
 from tests.postgres.world import OriginProcess, Tap, Viewer, together, until
 
 KEYS = (f"return-key-{number:022d}" for number in itertools.count())
-
-
-@pytest.fixture
-def operator(till: Till) -> dict[str, str]:
-    """Headers with an operator's key."""
-    key = make_key()
-
-    async def make() -> None:
-        async with await psycopg.AsyncConnection.connect(till.world.conninfo, autocommit=True) as connection:
-            await add_key(connection, f"operator-{key[-8:]}", key, 0)
-
-    asyncio.run(make())
-    return {"Authorization": f"Bearer {key}"}
 
 
 def ask(

@@ -128,6 +128,9 @@ class Till:
 
     def assert_in_order(self) -> None:
         """Paid means goods or refund, the ledger is balanced, and nothing is taken that is not accounted for."""
+        wallets = "SELECT 'wallet:' || viewer, currency, balance_minor FROM wallets WHERE balance_minor <> 0 ORDER BY 1"
+        of_ledger = "SELECT * FROM ledger_accounts WHERE account LIKE 'wallet:%%' AND balance_minor <> 0 ORDER BY 1"
+        assert self.world.execute(wallets) == self.world.execute(of_ledger)
         assert find(self.world.conninfo) == []
         assert self.world.execute("SELECT sum(balance_minor) FROM ledger_accounts HAVING sum(balance_minor) <> 0") == []
         (free, held, settled), total = self.world.stock(), 100
@@ -136,7 +139,9 @@ class Till:
         has = self.world.execute(
             "SELECT coalesce(-sum(balance_minor), 0) FROM ledger_accounts WHERE account LIKE 'provider:%%'"
         )
-        paid = self.world.execute("SELECT coalesce(sum(captured_minor - refunded_minor), 0) FROM payments")
+        paid = self.world.execute(
+            "SELECT coalesce(sum(captured_minor - refunded_minor), 0) FROM payments WHERE provider <> 'wallet'"
+        )
         assert has == paid
 
 
