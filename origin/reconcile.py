@@ -1,9 +1,11 @@
-"""One reconciliation, for cron: `python -m origin.reconcile [--json] [--wait SECONDS] [--last]`.
+"""One reconciliation, for cron: `python -m origin.reconcile [--json] [--all] [--wait SECONDS] [--last]`.
 
 It takes in what the queue holds (up to `MOST_PULLS` batches), verifies and settles what could not be before, compares
 what the edge reports with what was decided, writes manifests that the edge's store lost, makes the next days' tables,
 drops what is older than `CLIPTILL_EVENT_RETENTION_DAYS`, signs where audit trails end, and keeps its report in
-`reconciliation_runs`. `--last` prints the report that was kept last, and does nothing else.
+`reconciliation_runs`. It compares what can have changed since the last run: drops that closed within a week, and
+minutes that are recent, still open, or had claims come late; `--all` compares all that is kept. `--last` prints the
+report that was kept last, and does nothing else.
 
 The service runs the same by itself, every `CLIPTILL_RECONCILE_INTERVAL_S`: cron is for those who set that to 0, or want
 the exit code.
@@ -59,7 +61,9 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     configure_logs()
     try:
         config, conninfo = read_config(environment), locate_database(environment)
-        done = read_last(conninfo) if options.last else reconcile_once(conninfo, config, options.wait)
+        done = (
+            read_last(conninfo) if options.last else reconcile_once(conninfo, config, options.wait, whole=options.all)
+        )
         run = asyncio.run(done)
     except ConfigurationError as error:
         return _complain(WRONG_USE, str(error))
@@ -73,7 +77,7 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     return judge_run(run)
 
 
-async def reconcile_once(conninfo: str, config: Config, wait_s: float) -> Run | None:
+async def reconcile_once(conninfo: str, config: Config, wait_s: float, *, whole: bool = False) -> Run | None:
     """Run once, or return None when another run does not end in time.
 
     Raises:
@@ -87,7 +91,7 @@ async def reconcile_once(conninfo: str, config: Config, wait_s: float) -> Run | 
             async with Provider(config.provider) as provider:
                 cashier = Cashier(database, Settler(config.public_url, config.signing_keys), cards, read_clock_ms)
                 reconciler = Reconciler(database, provider, Publisher(database, provider), cashier, config)
-                return await _take_turn(database, reconciler, wait_s)
+                return await _take_turn(database, reconciler, wait_s, whole=whole)
         finally:
             if cards is not None:
                 await cards.close()
@@ -124,12 +128,12 @@ def judge_run(run: Run) -> int:
     return DIFFERENCES if run.report.findings else IN_ORDER
 
 
-async def _take_turn(database: Database, reconciler: Reconciler, wait_s: float) -> Run | None:
+async def _take_turn(database: Database, reconciler: Reconciler, wait_s: float, *, whole: bool) -> Run | None:
     until_s = time.monotonic() + wait_s
     while True:
         async with hold_run_lock(database) as held:
             if held:
-                return await reconciler.run(read_clock_ms)
+                return await reconciler.run(read_clock_ms, whole=whole)
         if time.monotonic() >= until_s:
             return None
         await asyncio.sleep(_LOOK_AGAIN_S)
@@ -144,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--all", action="store_true", help="compare all that is kept, not only what can have changed")
     parser.add_argument("--last", action="store_true", help="print the report that was kept last, and do nothing else")
     parser.add_argument(
         "--wait", type=_read_seconds, default=float(WAIT_S), metavar="SECONDS",

@@ -73,12 +73,14 @@ _ADD_REJECTIONS: Final = """
 # The facts about one claim are joined as `shared.insight.standings.merge_claims` joins them.
 _ADD_ISSUED: Final = """
     INSERT INTO issued_claims AS stored
-      (drop, claim_id, clip, offer, colo, units, free, trusted, issued_at_ms, expires_at_ms, received_ms, token)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+      (drop, claim_id, clip, offer, colo, node, units, free, trusted, issued_at_ms, expires_at_ms, received_ms, token)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (drop, claim_id) DO UPDATE SET
       units = CASE WHEN excluded.trusted THEN excluded.units ELSE stored.units END,
       free = CASE WHEN excluded.trusted THEN excluded.free ELSE stored.free END,
       trusted = stored.trusted OR excluded.trusted,
+      node = CASE WHEN (excluded.issued_at_ms, excluded.node) < (stored.issued_at_ms, stored.node)
+        THEN excluded.node ELSE stored.node END,
       issued_at_ms = least(stored.issued_at_ms, excluded.issued_at_ms),
       expires_at_ms = greatest(stored.expires_at_ms, excluded.expires_at_ms),
       token = CASE WHEN stored.trusted OR excluded.trusted THEN NULL ELSE stored.token END
@@ -88,6 +90,7 @@ _EXPIRE: Final = (
     "DELETE FROM edge_nodes WHERE last_received_ms < %(before)s",
     "DELETE FROM event_rejections WHERE received_ms < %(before)s",
     "DELETE FROM issued_claims WHERE expires_at_ms < %(before)s",
+    "DELETE FROM claim_minutes WHERE minute_ms < %(before)s",
 )
 
 
@@ -110,6 +113,7 @@ class Issue(Wire, frozen=True, kw_only=True):
     clip: str
     offer: str
     colo: str
+    node: str
     at_ms: int
 
 
@@ -209,7 +213,7 @@ async def add_issued(connection: Connection, issues: Sequence[Issue], now_ms: in
     for issue in sorted(issues, key=lambda issue: (issue.issued.drop, issue.issued.claim_id)):
         issued, claim = issue.issued, issue.issued.claim
         units, free = (claim.quantity, claim.total_minor == 0) if claim else (0, False)
-        named = (issued.drop, issued.claim_id, issue.clip, issue.offer, issue.colo)
+        named = (issued.drop, issued.claim_id, issue.clip, issue.offer, issue.colo, issue.node)
         told = (units, free, claim is not None, issue.at_ms, issued.expires_at_ms)
         rows.append((*named, *told, now_ms, None if claim else issued.token))
     if rows:

@@ -142,8 +142,16 @@ class Intake:
                 if issued is None:
                     bad.append(Rejection(index=item.index, reason="claim_forged"))
                     continue
-                where = (item.event.clip, item.event.offer)
-                issues.append(Issue(issued=issued, clip=where[0], offer=where[1], colo=batch.colo, at_ms=batch.at_ms))
+                issues.append(
+                    Issue(
+                        issued=issued,
+                        clip=item.event.clip,
+                        offer=item.event.offer,
+                        colo=batch.colo,
+                        node=batch.node,
+                        at_ms=batch.at_ms,
+                    )
+                )
             forged.append(bad)
         return issues, forged
 

@@ -10,9 +10,9 @@ import structlog
 
 from origin.catalogue.publishing import Publisher
 from origin.config import Config
-from origin.database import ClashError, Database
+from origin.database import ClashError, Connection, Database
+from origin.insight import minutes_store, runs_store
 from origin.insight import reconciliation_store as store
-from origin.insight import runs_store
 from origin.insight.event_store import Expired, drop_expired, make_partitions
 from origin.insight.intake import Intake, QueueReader, Taken
 from origin.money.cashier import BATCH, Cashier
@@ -25,11 +25,12 @@ from shared.claims.tokens import Claim
 from shared.insight.deliveries import judge_issue
 from shared.insight.events import ClaimIssued
 from shared.insight.reconciliation import Facts, Report, reconcile
-from shared.insight.standings import ClaimFold
+from shared.insight.standings import ClaimCounts, ClaimFold
 from shared.structs import Wire
 
 MOST_PULLS: Final = 200
 REPAIR_BATCH: Final = 500
+COMPARED_MS: Final = 7 * 86_400_000  # a drop that closed longer ago is compared when claims of it come, or on demand
 _DAY_MS: Final = 86_400_000
 
 log = structlog.get_logger(__name__)
@@ -75,14 +76,19 @@ class Reconciler:
         self._queue = QueueReader(database, provider, intake, config.intake_interval_ms)
         self._retention_days = config.event_retention_days
 
-    async def run(self, clock_ms: Callable[[], int]) -> Run:
+    async def run(self, clock_ms: Callable[[], int], *, whole: bool = False) -> Run:
         """Do all steps, and keep the report.
+
+        Args:
+            clock_ms: the origin's clock.
+            whole: whether to compare all that is kept, and not only what can have changed.
 
         Raises:
             ServiceAwayError: the database went away; what was done until then stays done.
         """
         started_ms = clock_ms()
         async with self._database.transaction() as connection:
+            last_ms = await runs_store.read_last_start(connection)
             number = await runs_store.begin_run(connection, started_ms)
             await runs_store.drop_old_runs(connection, started_ms, started_ms - self._retention_days * _DAY_MS)
         async with self._database.transaction() as connection:
@@ -90,10 +96,10 @@ class Reconciler:
         async with store.patient_transaction(self._database) as connection:
             expired = await drop_expired(connection, started_ms, self._retention_days)
         taken, queue_answered = await self._drain_queue()
-        repaired = await self._repair(clock_ms)
+        repaired, verified_ms = await self._repair(clock_ms)
         payments = await self._look_after_payments()
         await self._sign_trails(clock_ms())
-        report = await self._compare(clock_ms())
+        report = await self._compare(clock_ms(), None if whole else last_ms, verified_ms)
         published, store_answered = await self._restore_manifests()
         run = Run(
             run=number,
@@ -142,9 +148,13 @@ class Reconciler:
             log.warning("reconcile_store_away", reason=str(error))
             return (), False
 
-    async def _repair(self, clock_ms: Callable[[], int]) -> int:
-        """Verify the claims whose key was not known when they were reported, and settle the free ones; return these."""
-        repaired = 0
+    async def _repair(self, clock_ms: Callable[[], int]) -> tuple[int, int | None]:
+        """Verify the claims whose key was not known when they were reported, and settle the free ones.
+
+        Returns:
+            How many it settled, and when the oldest one was issued that was verified.
+        """
+        repaired, oldest_ms = 0, None
         after = ("", "")
         while True:
             try:
@@ -160,8 +170,11 @@ class Reconciler:
             except ClashError:
                 continue  # the service decided one of them at the same time: read again
             repaired += len(free)
+            judged = [oldest_ms] if oldest_ms is not None else []
+            judged += [waiting.issued_at_ms for waiting in (*forged, *(waiting for waiting, _ in good))]
+            oldest_ms = min(judged, default=None)
             if len(page) < REPAIR_BATCH:
-                return repaired
+                return repaired, oldest_ms
             after = (page[-1].drop, page[-1].claim_id)
 
     def _verify(
@@ -191,13 +204,17 @@ class Reconciler:
         async with self._database.transaction() as connection:
             await sign_open_ends(connection, self._signer, now_ms)
 
-    async def _compare(self, now_ms: int) -> Report:
+    async def _compare(self, now_ms: int, last_ms: int | None, verified_ms: int | None) -> Report:
+        """Compare what can have changed since the run that began at `last_ms`; all that is kept for None."""
         kept_since_ms = now_ms - self._retention_days * _DAY_MS
+        closed_after_ms = kept_since_ms if last_ms is None else max(kept_since_ms, now_ms - COMPARED_MS)
         async with store.read_only_snapshot(self._database) as connection:
-            drops = await store.read_drop_facts(connection, now_ms, kept_since_ms)
-            fold = ClaimFold({drop.drop: drop.sold_out_at_ms for drop in drops}, now_ms)
-            async for chunk in store.stream_claim_facts(connection):
-                fold.feed(chunk)
+            since_ms = await minutes_store.find_start(connection, now_ms, last_ms, verified_ms)
+            names = await store.list_compared(connection, closed_after_ms, since_ms)
+            drops = await store.read_drop_facts(connection, names, now_ms, kept_since_ms)
+            before = await minutes_store.sum_minutes(connection, names, since_ms)
+            fold = ClaimFold({drop.drop: drop.sold_out_at_ms for drop in drops}, now_ms, before)
+            counts = await self._count(connection, fold, since_ms)
             facts = Facts(
                 drops=drops,
                 gaps=await store.read_gap_facts(connection),
@@ -205,4 +222,15 @@ class Reconciler:
                 rejections=await store.read_rejection_facts(connection, now_ms),
                 orphans=tuple(await find_orphans(connection, now_ms)),
             )
-        return reconcile(facts, fold.finish(), now_ms)
+        return reconcile(facts, counts, now_ms, fold.worst)
+
+    async def _count(self, snapshot: Connection, fold: ClaimFold, since_ms: int) -> dict[str, ClaimCounts]:
+        """Count the claims since an instant, and keep the minutes as they end: memory stays flat."""
+        async with minutes_store.replace_minutes(self._database, since_ms) as connection:
+            async for chunk in store.stream_claim_facts(snapshot, since_ms):
+                fold.feed(chunk)
+                await minutes_store.write_minutes(connection, fold.minutes)
+                fold.minutes.clear()
+            counts = fold.finish()
+            await minutes_store.write_minutes(connection, fold.minutes)
+        return counts

@@ -22,9 +22,13 @@ from shared.insight.standings import ALARM_MS, ClaimFact
 from shared.structs import Wire
 
 CHUNK: Final = 5_000
-_PATIENT: Final = "SET LOCAL statement_timeout = '10min'"
+_PATIENT: Final = "SET LOCAL statement_timeout = '10min'; SET LOCAL idle_in_transaction_session_timeout = '10min'"
 
 # Settlements older than what is kept of the edge's reports have nothing to be compared with.
+_COMPARED: Final = """
+    SELECT drop FROM drops WHERE closes_at_ms > %(closed)s
+    UNION SELECT DISTINCT drop FROM issued_claims WHERE issued_at_ms >= %(since)s
+"""
 _DROP_FACTS: Final = """
     WITH counted AS (
       SELECT made.drop, sum(made.quantity)::bigint AS units, max(made.settled_at_ms) AS last_ms,
@@ -34,7 +38,7 @@ _DROP_FACTS: Final = """
           AND issued.claim_id IS NULL AND made.source <> 'pos') AS recent_unreported
       FROM settlements AS made
       LEFT JOIN issued_claims AS issued ON issued.drop = made.drop AND issued.claim_id = made.claim_id
-      WHERE made.status = 'settled' GROUP BY made.drop
+      WHERE made.status = 'settled' AND made.drop = ANY(%(drops)s) GROUP BY made.drop
     ), ended AS (
       SELECT drops.drop, counted.last_ms FROM drops JOIN counted USING (drop) WHERE drops.free = 0
     ), before AS (
@@ -48,16 +52,23 @@ _DROP_FACTS: Final = """
       greatest(1, (
         SELECT count(*) FROM edge_nodes
         WHERE last_received_ms > ended.last_ms - %(alive)s AND first_received_ms <= ended.last_ms + %(late)s
-      )) AS nodes
+      )) AS nodes,
+      stock_version AS version,
+      greatest(1, (SELECT count(*) FROM edge_nodes WHERE last_received_ms > %(now)s - %(alive)s)) AS alive
     FROM drops LEFT JOIN counted USING (drop) LEFT JOIN ended USING (drop) LEFT JOIN before USING (drop)
-    WHERE drops.closes_at_ms > %(kept)s ORDER BY drops.drop
+    WHERE drops.drop = ANY(%(drops)s) ORDER BY drops.drop
 """
 _CLAIM_FACTS: Final = """
     SELECT issued.claim_id, issued.drop, issued.units, issued.free, issued.trusted, issued.issued_at_ms,
-      issued.expires_at_ms, issued.repaired_ms IS NOT NULL AS repaired,
-      CASE WHEN made.status IN ('cancelled', 'refunded') THEN 'settled' ELSE made.status END AS decision
-    FROM issued_claims AS issued LEFT JOIN settlements AS made ON made.claim_id = issued.claim_id
-    ORDER BY issued.drop, issued.claim_id
+      issued.expires_at_ms, issued.node, issued.repaired_ms IS NOT NULL AS repaired,
+      CASE WHEN made.status IN ('cancelled', 'refunded') THEN 'settled' ELSE made.status END AS decision,
+      CASE WHEN holds.state IN ('released', 'lapsed') THEN 0 ELSE holds.until_ms END AS held_until_ms,
+      coalesce(made.status <> 'refused' AND made.source = 'payment', false) AS paid
+    FROM issued_claims AS issued
+    LEFT JOIN settlements AS made ON made.claim_id = issued.claim_id
+    LEFT JOIN holds ON holds.claim_id = issued.claim_id
+    WHERE issued.issued_at_ms >= %s
+    ORDER BY issued.drop, issued.issued_at_ms / 60000, issued.node, issued.claim_id
 """
 _GAP_FACTS: Final = """
     SELECT nodes.node, nodes.colo, lower(gap) AS first, upper(gap) - 1 AS last, next.known_since_ms
@@ -71,6 +82,8 @@ _GAP_FACTS: Final = """
 _INTAKE_FACT: Final = """
     SELECT count(*) AS nodes, coalesce(sum(batches), 0)::bigint AS batches, coalesce(sum(events), 0)::bigint AS events,
       greatest(0, coalesce(max(ahead_ms) FILTER (WHERE last_received_ms > %(alarm)s), 0)) AS ahead_ms,
+      coalesce((array_agg(node ORDER BY ahead_ms DESC, node) FILTER (WHERE last_received_ms > %(alarm)s))[1], '')
+        AS ahead_node,
       coalesce(max(slowest_ms), 0) AS slowest_ms
     FROM edge_nodes
 """
@@ -79,7 +92,7 @@ _REJECTION_FACTS: Final = """
     FROM event_rejections GROUP BY reason ORDER BY reason
 """
 _UNVERIFIED: Final = """
-    SELECT drop, claim_id, clip, offer, colo, expires_at_ms, token FROM issued_claims
+    SELECT drop, claim_id, clip, offer, colo, issued_at_ms, expires_at_ms, token FROM issued_claims
     WHERE token IS NOT NULL AND (drop, claim_id) > (%s, %s) ORDER BY drop, claim_id LIMIT %s
 """
 _VERIFIED: Final = """
@@ -105,6 +118,7 @@ class Unverified(Wire, frozen=True, kw_only=True):
     clip: str
     offer: str
     colo: str
+    issued_at_ms: int
     expires_at_ms: int
     token: str
 
@@ -126,9 +140,19 @@ async def patient_transaction(database: Database) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def read_drop_facts(connection: Connection, now_ms: int, kept_since_ms: int) -> tuple[DropFact, ...]:
-    """Return the drops that are still compared, with what their settlements say."""
+async def list_compared(connection: Connection, closed_after_ms: int, since_ms: int) -> list[str]:
+    """Return the drops that closed after an instant, or had claims since another."""
+    found = await connection.execute(_COMPARED, {"closed": closed_after_ms, "since": since_ms})
+    return sorted(drop for (drop,) in await found.fetchall())
+
+
+async def read_drop_facts(
+    connection: Connection, drops: Sequence[str], now_ms: int, kept_since_ms: int
+) -> tuple[DropFact, ...]:
+    """Return those of the drops that exist, with what their settlements say."""
     scope = {
+        "drops": list(drops),
+        "now": now_ms,
         "graced": now_ms - GAP_GRACE_MS,
         "alarm": now_ms - ALARM_MS,
         "kept": kept_since_ms,
@@ -139,10 +163,10 @@ async def read_drop_facts(connection: Connection, now_ms: int, kept_since_ms: in
     return tuple(await found.fetchall())
 
 
-async def stream_claim_facts(connection: Connection) -> AsyncIterator[list[ClaimFact]]:
-    """Give all issued claims, sorted by drop and id, in chunks."""
+async def stream_claim_facts(connection: Connection, since_ms: int) -> AsyncIterator[list[ClaimFact]]:
+    """Give the claims that were issued since an instant, in the order in which they are counted, in chunks."""
     async with connection.cursor("claim_facts", row_factory=class_row(ClaimFact)) as cursor:
-        await cursor.execute(_CLAIM_FACTS)
+        await cursor.execute(_CLAIM_FACTS, (since_ms,))
         while chunk := await cursor.fetchmany(CHUNK):
             yield chunk
 

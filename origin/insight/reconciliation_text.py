@@ -6,12 +6,14 @@ from typing import Final
 
 from origin.insight.reconciliation import Run
 from shared.insight.reconciliation import DropReport, FindingCode, Report
+from shared.insight.standings import Minute
 
 MOST_DROPS: Final = 40
 MOST_GAPS: Final = 10
+MOST_MINUTES: Final = 10
 _HEADINGS: Final = (
-    "drop", "total", "free", "held", "settled", "|", "issued", "settled", "refused", "open", "lapsed", "due",
-    "unverified", "repaired", "over-issued",
+    "drop", "total", "free", "held", "settled", "|", "issued", "came", "settled", "paid", "refused", "held", "open",
+    "lapsed", "due", "unverified", "repaired", "over-issued",
 )  # fmt: skip
 _EXPLAINED: Final[dict[FindingCode, str]] = {
     "stock_does_not_add_up": "free + held + settled is not the total, or not what the settlements say",
@@ -37,6 +39,7 @@ def write_run(run: Run) -> str:
     lines = [*_write_head(run), ""]
     lines += _write_findings(run.report)
     lines += _write_drops(run.report.drops)
+    lines += _write_minutes(run.report.minutes)
     lines += _write_gaps(run.report)
     lines += [f"rejected for {item.reason}: {item.count}" for item in run.report.rejections]
     return "\n".join(lines).rstrip() + "\n"
@@ -47,7 +50,7 @@ def _write_head(run: Run) -> list[str]:
     state = "in order" if not found else f"{len(found)} finding{'s' if len(found) > 1 else ''}"
     if run.away:
         state += f"; the {run.away} is away, the next run does the rest"
-    at = dt.datetime.fromtimestamp(run.started_ms / 1000, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    at = _write_instant(run.started_ms)
     taken, intake = run.taken, run.report.intake
     did = (
         f"did  {taken.batches} batches ({taken.events} events) taken in, {taken.repeated} repeated, "
@@ -86,9 +89,23 @@ def _write_drop(drop: DropReport) -> tuple[str, ...]:
     bound = "-" if drop.over_issue_bound is None else str(drop.over_issue_bound)
     blind = f" (+{drop.blind} blind)" if drop.blind else ""
     stock = (drop.total, drop.free, drop.held, drop.settled_units)
-    claims = (drop.issued, drop.settled, drop.refused, drop.outstanding, drop.lapsed, drop.due, drop.unverified)
+    came = (drop.issued, drop.presented, drop.settled, drop.paid, drop.refused, drop.waiting)
+    claims = (*came, drop.outstanding, drop.lapsed, drop.due, drop.unverified)
     told = (*map(str, stock), "|" if drop.adds_up else "!", *map(str, claims), str(drop.repaired))
     return (drop.drop, *told, f"{drop.over_issued}/{bound}{blind}")
+
+
+def _write_minutes(minutes: Sequence[Minute]) -> list[str]:
+    lines = [
+        f"{_write_instant(minute.minute_ms)} {minute.drop} at node {minute.node}: {minute.issued} issued, "
+        f"{minute.due} due, {minute.unverified} unverified, {minute.over_issued} over-issued, {minute.blind} blind"
+        for minute in minutes[:MOST_MINUTES]
+    ]
+    return [*lines, ""] if lines else []
+
+
+def _write_instant(at_ms: int) -> str:
+    return dt.datetime.fromtimestamp(at_ms / 1000, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _write_gaps(report: Report) -> list[str]:

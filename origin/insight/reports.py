@@ -1,5 +1,6 @@
 """The reports of reconciliation over HTTP, for operators: which runs there were, and what each of them found."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Final
 
@@ -9,16 +10,20 @@ from starlette.responses import Response
 
 from origin.database import Database
 from origin.guard import KEY_CODES, Guard
+from origin.insight.minutes_store import list_minutes
 from origin.insight.reconciliation import Run
 from origin.insight.runs_store import RunSummary, list_runs, read_run
 from origin.responses import MOST_DIGITS, NOT_KEPT, Handler, read_number, refuse, tell
+from shared.insight.standings import Minute
 from shared.openapi import JSON, Answer, Operation, Parameter
 from shared.problems import Code, Problem
-from shared.structs import Wire
+from shared.structs import Identifier, Wire
 
 SECURITY: Final = "operator"
 LATEST: Final = "latest"
 PAGE: Final = 50
+MINUTES_PAGE: Final = 500
+_AFTER: Final = re.compile(r"([0-9]{1,15})-([A-Za-z0-9_-]{0,64})")
 
 RunNumber = Annotated[
     str, Meta(pattern=r"^([0-9]{1,15}|latest)$(?!\n)", description="the number of a run, or `latest`")
@@ -30,6 +35,13 @@ class RunPage(Wire, frozen=True, kw_only=True):
 
     runs: tuple[RunSummary, ...]
     next: int | None = None
+
+
+class MinutePage(Wire, frozen=True, kw_only=True):
+    """Minutes of a drop, in order; `next` is the `after` of the next page, None on the last one."""
+
+    minutes: tuple[Minute, ...]
+    next: str | None = None
 
 
 OPERATIONS: Final = (
@@ -54,6 +66,20 @@ OPERATIONS: Final = (
         answers={200: Answer(description="The report.", type=Run)},
         problems=(*KEY_CODES, Code.RUN_UNKNOWN),
     ),
+    Operation(
+        id="list_minutes",
+        method="GET",
+        path="/v1/drops/{drop}/minutes",
+        summary="Read what became of a drop's claims, by the minute and the node that gave them.",
+        description=f"As of the last reconciliation. In pages of {MINUTES_PAGE}.",
+        security=SECURITY,
+        parameters=(
+            Parameter(name="drop", where="path", type=Identifier),
+            Parameter(name="after", where="query", description="`next` of the page before"),
+        ),
+        answers={200: Answer(description="The minutes.", type=MinutePage)},
+        problems=(*KEY_CODES, Code.INVALID_FIELD),
+    ),
 )
 
 
@@ -69,6 +95,7 @@ class Reports:
         return {
             "list_reconciliations": self._guarded(self._list),
             "read_reconciliation": self._guarded(self._read),
+            "list_minutes": self._guarded(self._list_minutes),
         }
 
     async def _list(self, request: Request) -> Response:
@@ -88,3 +115,14 @@ class Reports:
         async with self._database.connection() as connection:
             kept = await read_run(connection, number)
         return refuse(Problem(code=Code.RUN_UNKNOWN)) if kept is None else Response(kept, 200, NOT_KEPT, JSON)
+
+    async def _list_minutes(self, request: Request) -> Response:
+        asked = _AFTER.fullmatch(request.query_params.get("after", "0-"))
+        if asked is None:
+            return refuse(Problem(code=Code.INVALID_FIELD, detail="In the query: `after` is the `next` of a page."))
+        after = (int(asked.group(1)), asked.group(2))
+        async with self._database.connection() as connection:
+            found = await list_minutes(connection, request.path_params["drop"], after, MINUTES_PAGE + 1)
+        shown = tuple(found[:MINUTES_PAGE])
+        more = f"{shown[-1].minute_ms}-{shown[-1].node}" if len(found) > MINUTES_PAGE else None
+        return tell(MinutePage(minutes=shown, next=more))

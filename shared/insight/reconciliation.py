@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from shared.catalogue.stock import LATE_MS, bound_over_issue, set_admission_rate
 from shared.insight.orphans import OrphanCode, OrphanFact
-from shared.insight.standings import ALARM_MS, ClaimCounts
+from shared.insight.standings import ALARM_MS, ClaimCounts, Minute
 from shared.structs import Wire
 
 GAP_GRACE_MS: Final = 15 * 60_000
@@ -50,6 +50,7 @@ class DropFact(Wire, frozen=True, kw_only=True):
         sold_out_at_ms: when the last free unit went; None while there is one.
         units_before: units settled within `LATE_MS` before that.
         nodes: edge nodes that the admission rate was shared among then.
+        version, alive: of the stock as it is published now, and the nodes that its admission rate is shared among.
     """
 
     drop: str
@@ -63,6 +64,8 @@ class DropFact(Wire, frozen=True, kw_only=True):
     sold_out_at_ms: int | None = None
     units_before: int = 0
     nodes: int = 1
+    version: int = 0
+    alive: int = 1
 
 
 class GapFact(Wire, frozen=True, kw_only=True):
@@ -84,6 +87,7 @@ class IntakeFact(Wire, frozen=True, kw_only=True):
 
     Attributes:
         ahead_ms: how far the clock of the node that is most ahead of ours must be, at least; 0 when none is.
+        ahead_node: that node.
         slowest_ms: the longest time from a node's report to its arrival here.
     """
 
@@ -91,6 +95,7 @@ class IntakeFact(Wire, frozen=True, kw_only=True):
     batches: int = 0
     events: int = 0
     ahead_ms: int = 0
+    ahead_node: str = ""
     slowest_ms: int = 0
 
 
@@ -116,7 +121,8 @@ class DropReport(Wire, frozen=True, kw_only=True):
     """One drop, compared.
 
     Attributes:
-        issued: distinct claims reported as given; the sum of the next six.
+        issued: distinct claims reported as given; the sum of the next seven.
+        waiting: units are held for them.
         outstanding: still to be presented, and not expired.
         lapsed: expired, and never presented.
         due: free, and not settled though reported.
@@ -126,6 +132,9 @@ class DropReport(Wire, frozen=True, kw_only=True):
         over_issued: claims given after the last unit went, on a snapshot that could be believed.
         over_issue_bound: the most that this may be; None where no rate was set.
         blind: claims given after the last unit went, without a snapshot that could be believed.
+        presented: of the issued ones, those that came to the origin, whatever it decided.
+        paid: of the settled ones, those that settled because their money came.
+        version, admit_per_s: of the stock snapshot that is published now; None for no limit.
     """
 
     drop: str
@@ -146,6 +155,11 @@ class DropReport(Wire, frozen=True, kw_only=True):
     over_issued: int
     over_issue_bound: int | None
     blind: int
+    waiting: int = 0
+    presented: int = 0
+    paid: int = 0
+    version: int = 0
+    admit_per_s: int | None = None
 
 
 class GapReport(Wire, frozen=True, kw_only=True):
@@ -171,6 +185,7 @@ class Report(Wire, frozen=True, kw_only=True):
 
     Attributes:
         gaps: those with the most missing batches first, at most `SHOWN_GAPS`.
+        minutes: those with the most claims that are not as they should be, by drop, minute and node.
         orphans: money without goods, goods without money.
         missing_batches, lost_batches: over all gaps; the lost ones are among the missing ones.
     """
@@ -183,15 +198,17 @@ class Report(Wire, frozen=True, kw_only=True):
     gaps: tuple[GapReport, ...]
     rejections: tuple[RejectionFact, ...]
     orphans: tuple[OrphanFact, ...] = ()
+    minutes: tuple[Minute, ...] = ()
 
 
-def reconcile(facts: Facts, counts: Mapping[str, ClaimCounts], now_ms: int) -> Report:
+def reconcile(facts: Facts, counts: Mapping[str, ClaimCounts], now_ms: int, minutes: Sequence[Minute] = ()) -> Report:
     """Compare everything.
 
     Args:
         facts: of drops, nodes and rejections.
         counts: of the claims, by drop (`shared.insight.standings.ClaimFold`), placed at the same instant.
         now_ms: the origin's clock.
+        minutes: those that need a look (`ClaimFold.worst`).
     """
     known = {drop.drop: drop for drop in facts.drops}
     # A claim may be reported for a drop that is not (or no longer) stored: it is shown, with nothing to compare with.
@@ -208,6 +225,7 @@ def reconcile(facts: Facts, counts: Mapping[str, ClaimCounts], now_ms: int) -> R
         gaps=_show_gaps(facts.gaps, now_ms),
         rejections=tuple(sorted(facts.rejections, key=lambda rejection: rejection.reason)),
         orphans=facts.orphans,
+        minutes=tuple(minutes),
     )
 
 
@@ -232,6 +250,11 @@ def _report_drop(drop: DropFact, counts: ClaimCounts) -> DropReport:
         over_issued=counts.over_issued,
         over_issue_bound=_bound(drop),
         blind=counts.blind,
+        waiting=standings["held"],
+        presented=counts.presented,
+        paid=counts.paid,
+        version=drop.version,
+        admit_per_s=set_admission_rate(drop.free, drop.alive),
     )
 
 
@@ -264,7 +287,7 @@ def _find(
             code: FindingCode = "claims_forged" if forged else "messages_rejected"
             yield Finding(code=code, subject=rejection.reason, count=rejection.recent)
     if facts.intake.ahead_ms > CLOCK_AHEAD_MS:
-        yield Finding(code="clock_ahead", subject="milliseconds", count=facts.intake.ahead_ms)
+        yield Finding(code="clock_ahead", subject=facts.intake.ahead_node, count=facts.intake.ahead_ms)
     for orphan in facts.orphans:
         yield Finding(code=orphan.code, subject=orphan.subject, count=1)
 

@@ -23,8 +23,8 @@ from tests.samples import ISSUER, NEW_KEY, ORIGIN_URL
 SIGNING_KEYS = parse_signing_keys(make_signing_key_set())
 
 
-def make_loop(side: EdgeSide, interval_s: int = 60, clock_ms: Callable[[], int] = now_ms) -> ReconcileLoop:
-    config = Config(
+def make_config() -> Config:
+    return Config(
         public_url=ORIGIN_URL,
         edge_url="https://edge.example",
         issuer=ISSUER,
@@ -35,8 +35,11 @@ def make_loop(side: EdgeSide, interval_s: int = 60, clock_ms: Callable[[], int] 
         port=1,
         intake_interval_ms=500,
     )
+
+
+def make_loop(side: EdgeSide, interval_s: int = 60, clock_ms: Callable[[], int] = now_ms) -> ReconcileLoop:
     cashier = Cashier(side.database, side.settler, None, clock_ms)
-    reconciler = Reconciler(side.database, side.provider, side.publisher, cashier, config)
+    reconciler = Reconciler(side.database, side.provider, side.publisher, cashier, make_config())
     return ReconcileLoop(side.database, reconciler, interval_s, clock_ms)
 
 

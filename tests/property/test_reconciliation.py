@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from shared.insight.deliveries import ReadBatch, Rejection, read_batch
 from shared.insight.reconciliation import DropFact, Facts, IntakeFact, Report, reconcile
-from shared.insight.standings import ClaimFact, ClaimFold, merge_claims
+from shared.insight.standings import MINUTE_MS, ClaimFact, ClaimFold, Minute, merge_claims, sort_key
 from tests.samples import NOW_MS
 
 DROPS = ("drop-1", "drop-2")
-instants = st.integers(NOW_MS - 20_000, NOW_MS + 20_000)
+instants = st.integers(NOW_MS - 100_000, NOW_MS + 100_000)
 
 
 @st.composite
@@ -25,6 +25,7 @@ def claim_facts(draw: st.DrawFn, claim_id: str, drop: str) -> ClaimFact:
         free=False,
         trusted=False,
         issued_at_ms=draw(instants),
+        node=draw(st.sampled_from(["node-1", "node-2"])),
         expires_at_ms=draw(instants),
     )
 
@@ -45,15 +46,20 @@ def reported_claims(draw: st.DrawFn) -> list[ClaimFact]:
     return facts
 
 
-def report_of(facts: list[ClaimFact]) -> Report:
-    """Reconcile facts, sorted by their key alone: the order among reports of one claim is left as it comes."""
+def report_of(facts: list[ClaimFact]) -> tuple[Report, list[Minute]]:
+    """Reconcile facts, as the store does: those of one claim are joined as they come, then all are sorted."""
+    claims: dict[tuple[str, str], ClaimFact] = {}
+    for fact in facts:
+        key = (fact.drop, fact.claim_id)
+        claims[key] = merge_claims(claims[key], fact) if key in claims else fact
     drops = tuple(
         DropFact(drop=drop, total=5, free=0, held=0, settled=5, settled_units=5, sold_out_at_ms=NOW_MS - 5_000)
         for drop in DROPS
     )
     fold = ClaimFold({drop.drop: drop.sold_out_at_ms for drop in drops}, NOW_MS)
-    fold.feed(sorted(facts, key=lambda fact: (fact.drop, fact.claim_id)))
-    return reconcile(Facts(drops=drops, gaps=(), intake=IntakeFact(), rejections=()), fold.finish(), NOW_MS)
+    fold.feed(sorted(claims.values(), key=sort_key))
+    counts, facts_of_all = fold.finish(), Facts(drops=drops, gaps=(), intake=IntakeFact(), rejections=())
+    return reconcile(facts_of_all, counts, NOW_MS, fold.worst), fold.minutes
 
 
 @given(facts=reported_claims(), data=st.data())
@@ -65,16 +71,17 @@ def test_any_order_and_duplication_gives_the_same_report(facts: list[ClaimFact],
 
 @given(facts=reported_claims())
 def test_each_claim_is_counted_once_and_stands_somewhere(facts: list[ClaimFact]) -> None:
-    report = report_of(facts)
+    report, minutes = report_of(facts)
     assert sum(drop.issued for drop in report.drops) == len({(fact.drop, fact.claim_id) for fact in facts})
     for drop in report.drops:
-        standing = (drop.settled, drop.refused, drop.outstanding, drop.lapsed, drop.due, drop.unverified)
+        standing = (drop.settled, drop.refused, drop.waiting, drop.outstanding, drop.lapsed, drop.due, drop.unverified)
         assert sum(standing) == drop.issued
+        assert sum(minute.issued for minute in minutes if minute.drop == drop.drop) == drop.issued
 
 
 @given(facts=reported_claims(), cuts=st.lists(st.integers(0, 30), max_size=4))
 def test_the_size_of_the_chunks_does_not_matter(facts: list[ClaimFact], cuts: list[int]) -> None:
-    ordered = sorted(facts, key=lambda fact: (fact.drop, fact.claim_id))
+    ordered = sorted(facts, key=sort_key)
     whole, parts = ClaimFold({}, NOW_MS), ClaimFold({}, NOW_MS)
     whole.feed(ordered)
     edges = [0, *sorted(min(cut, len(ordered)) for cut in cuts), len(ordered)]
@@ -82,6 +89,23 @@ def test_the_size_of_the_chunks_does_not_matter(facts: list[ClaimFact], cuts: li
         parts.feed(ordered[start:end])
     assert {name: vars(counts) for name, counts in parts.finish().items()} == {
         name: vars(counts) for name, counts in whole.finish().items()
+    }
+    assert parts.minutes == whole.minutes
+
+
+@given(facts=reported_claims(), split=instants)
+def test_what_was_counted_earlier_and_what_is_counted_anew_are_the_whole(facts: list[ClaimFact], split: int) -> None:
+    ordered = sorted(facts, key=sort_key)
+    first, whole = ClaimFold({}, NOW_MS), ClaimFold({}, NOW_MS)
+    first.feed(ordered)
+    whole.feed(ordered)
+    first.finish()
+    start = split // MINUTE_MS * MINUTE_MS
+    second = ClaimFold({}, NOW_MS, [minute for minute in first.minutes if minute.minute_ms < start])
+    second.feed([fact for fact in ordered if fact.issued_at_ms >= start])
+    late = {"unverified_lately": 0}  # what is old is no news
+    assert {name: {**vars(counts), **late} for name, counts in second.finish().items()} == {
+        name: {**vars(counts), **late} for name, counts in whole.finish().items()
     }
 
 

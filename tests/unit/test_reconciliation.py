@@ -17,7 +17,17 @@ from shared.insight.reconciliation import (
     Report,
     reconcile,
 )
-from shared.insight.standings import ALARM_MS, ClaimFact, ClaimFold, Standing, UnsortedError, place_claim
+from shared.insight.standings import (
+    ALARM_MS,
+    MINUTE_MS,
+    SHOWN_MINUTES,
+    ClaimFact,
+    ClaimFold,
+    Standing,
+    UnsortedError,
+    place_claim,
+    sort_key,
+)
 from tests.samples import NOW_MS
 
 
@@ -53,8 +63,8 @@ def make_report(claims: tuple[ClaimFact, ...] = (), now_ms: int = NOW_MS, **chan
         rejections=changes.get("rejections", ()),
     )
     fold = ClaimFold({drop.drop: drop.sold_out_at_ms for drop in facts.drops}, now_ms)
-    fold.feed(claims)
-    return reconcile(facts, fold.finish(), now_ms)
+    fold.feed(sorted(claims, key=sort_key))
+    return reconcile(facts, fold.finish(), now_ms, fold.worst)
 
 
 def codes(report: Report) -> list[tuple[str, str, int]]:
@@ -72,10 +82,42 @@ def codes(report: Report) -> list[tuple[str, str, int]]:
         pytest.param({"free": True}, "due", id="free"),
         pytest.param({"free": True, "expires_at_ms": 0}, "due", id="free-and-expired"),
         pytest.param({"trusted": False}, "unverified", id="key-not-known"),
+        pytest.param({"held_until_ms": NOW_MS + 1, "expires_at_ms": 0}, "held", id="held"),
+        pytest.param({"held_until_ms": NOW_MS}, "outstanding", id="hold-over-and-valid"),
+        pytest.param({"held_until_ms": 0, "expires_at_ms": 0}, "lapsed", id="hold-released-and-expired"),
+        pytest.param({"held_until_ms": NOW_MS + 1, "decision": "settled"}, "settled", id="held-and-decided"),
     ],
 )
 def test_a_claim_stands_where_the_instants_say(changes: dict[str, Any], standing: Standing) -> None:
     assert place_claim(make_fact(**changes), NOW_MS) == standing
+
+
+def test_claims_are_counted_by_the_minute_and_the_node_that_gave_them() -> None:
+    minute_ms = NOW_MS // MINUTE_MS * MINUTE_MS
+    fold = ClaimFold({}, NOW_MS)
+    claims = [
+        make_fact(claim_id="a", node="n1", issued_at_ms=minute_ms, decision="settled", paid=True),
+        make_fact(claim_id="b", node="n1", issued_at_ms=minute_ms + MINUTE_MS - 1, held_until_ms=NOW_MS + 1),
+        make_fact(claim_id="c", node="n2", issued_at_ms=minute_ms, decision="refused"),
+        make_fact(claim_id="d", node="n1", issued_at_ms=minute_ms + MINUTE_MS, free=True),
+    ]
+    fold.feed(sorted(claims, key=sort_key))
+    counts = fold.finish()["drop-1"]
+    told = [(m.minute_ms - minute_ms, m.node, m.issued, m.presented, m.held, m.settled, m.paid) for m in fold.minutes]
+    assert told == [(0, "n1", 2, 2, 1, 1, 1), (0, "n2", 1, 1, 0, 0, 0), (MINUTE_MS, "n1", 1, 0, 0, 0, 0)]
+    assert (counts.presented, counts.paid, counts.standings["due"]) == (3, 1, 1)
+    assert [(minute.minute_ms - minute_ms, minute.due) for minute in fold.worst] == [(MINUTE_MS, 1)]
+
+
+def test_the_worst_minutes_are_shown_and_no_more_than_can_be_looked_at() -> None:
+    fold = ClaimFold({}, NOW_MS)
+    for number in range(SHOWN_MINUTES + 5):
+        claims = [
+            make_fact(claim_id=f"{count:03}", issued_at_ms=number * MINUTE_MS, free=True) for count in range(number)
+        ]
+        fold.feed(claims)
+    fold.finish()
+    assert [minute.due for minute in fold.worst] == list(range(SHOWN_MINUTES + 4, 4, -1))
 
 
 def test_all_in_order_is_a_report_without_findings() -> None:
@@ -216,7 +258,7 @@ def test_settlements_that_no_event_reports_are_findings_while_they_are_news() ->
 
 
 def test_a_clock_that_is_ahead_is_a_finding() -> None:
-    assert codes(make_report(intake=IntakeFact(ahead_ms=5_001))) == [("clock_ahead", "milliseconds", 5_001)]
+    assert codes(make_report(intake=IntakeFact(ahead_ms=5_001, ahead_node="n"))) == [("clock_ahead", "n", 5_001)]
     assert codes(make_report(intake=IntakeFact(ahead_ms=5_000))) == []
 
 
