@@ -8,10 +8,14 @@ import { isOpen } from "./offers.js";
 /** @typedef {import("./types.js").Stock} Stock */
 
 const EVERY_MS = 1000;
+/** Plenty, or nothing, seldom changes before the viewer's eyes; still soon enough that what is shown is never called old. */
+const SELDOM_MS = 2000;
 
 export class Stocks {
   /** @type {Map<string, Stock>} */
   #byDrop = new Map();
+  /** When each drop was last asked for. @type {Map<string, number>} */
+  #askedAt = new Map();
 
   /** @param {Offer} offer */
   of({ drop, stock }) {
@@ -47,7 +51,7 @@ export class Stocks {
   async follow(edge, signal, offers) {
     for (let failures = 0, askedMs = 0; !signal.aborted; ) {
       await pause(spread(EVERY_MS) + (failures && backoff(failures, 30_000)), signal, askedMs);
-      const drops = new Set(offers().flatMap((offer) => (this.#isLive(offer) ? [offer.drop] : [])));
+      const drops = new Set(offers().flatMap((offer) => (this.#isDue(offer) ? [offer.drop] : [])));
       const answers = await Promise.all([...drops].map((drop) => ask(`${edge}/v1/drops/${drop}/stock`, { signal })));
       const failed = answers.filter(({ status }) => status !== 200);
       failures = failed.length && failures + 1;
@@ -57,9 +61,11 @@ export class Stocks {
   }
 
   /** @param {Offer} offer */
-  #isLive(offer) {
-    const { state } = this.of(offer);
-    // Plenty, or nothing, seldom changes before the viewer's eyes: it is looked at less often.
-    return isOpen(offer, now()) && (/low|last|unknown/.test(state) || Math.random() < 0.25);
+  #isDue(offer) {
+    const at = performance.now();
+    const scarce = /low|last|unknown/.test(this.of(offer).state);
+    const due = isOpen(offer, now()) && (scarce || at - (this.#askedAt.get(offer.drop) ?? -SELDOM_MS) >= SELDOM_MS);
+    if (due) this.#askedAt.set(offer.drop, at);
+    return due;
   }
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.drive import button, faults, focused, offer, open_shop, wait_until
-from tests.browser.world import HOUR_MS, World
+from tests.browser.world import DROP, FREE_DROP, HOUR_MS, World
 
 # Two files: the second is fetched once the overlay is drawn. Later features go there.
 OVERLAY_GZIP_MOST = 6 * 1024
@@ -101,6 +101,16 @@ def test_stock_that_goes_is_seen_to_go(page: Page, world: World) -> None:
     world.stock, world.stock_version = 3, 6
     page.wait_for_timeout(1500)
     expect(button(overlay, "Shirt")).to_have_text("Sold out")
+
+
+def test_plenty_is_looked_at_again_too_but_less_often(page: Page, world: World) -> None:
+    def asked(drop: str) -> int:
+        return [seen.path for seen in world.edge_seen].count(f"/v1/drops/{drop}/stock")
+
+    page.add_init_script("Math.random = () => 0.999")  # whatever chance says
+    open_shop(page, world)
+    wait_until(lambda: asked(FREE_DROP) == 2, "the stock of what there is plenty of is asked for again", page)
+    assert asked(FREE_DROP) < asked(DROP) <= 3 * asked(FREE_DROP)
 
 
 def test_an_offer_opens_and_closes_at_its_instant_by_the_servers_clock(page: Page, world: World) -> None:
