@@ -3,7 +3,8 @@
 Rules:
 1. The emulator runs exactly what would be deployed. The platform's tool wants the vendored wheels beside its
    configuration file, and only the Worker's own files below its main module: hence two folders.
-2. A folder is made aside and then renamed: nobody sees it half done, and what fails leaves the former one.
+2. A folder is made aside and then renamed: nobody sees it half done, and what fails leaves the former one. Static files
+   are put in their places one by one: an edge that runs serves them from the folder that it opened.
 3. The same sources give the same bytes. `build/manifest.json` lists them, with sizes and hashes.
 4. A bundle that would not run (`scripts.bundle_rules`), or that outgrows its limit, is refused; a component too.
 
@@ -93,14 +94,23 @@ def _stage_in(folder: Path, root: Path, build: Path) -> dict[str, Any]:
         raise BundleError("; ".join(problems[:5]))
     manifest = describe(bundle, vendored, assets)
     _check_sizes(manifest)
-    for fresh in (bundle, assets):
-        aside = folder / f"{fresh.name}-aside"
-        aside.mkdir()
-        replace(fresh.rename(aside / fresh.name), build / fresh.name)
+    replace(bundle, build / bundle.name)
+    _replace_files(assets, build / assets.name)
     written = folder / "manifest.json"
     written.write_text(json.dumps(manifest, indent=1) + "\n")
     written.replace(build / "manifest.json")
     return manifest
+
+
+def _replace_files(fresh: Path, target: Path) -> None:
+    """Make a folder hold the files of another one, which is emptied; each file is whole at every moment."""
+    target.mkdir(exist_ok=True)
+    names = {path.name for path in fresh.iterdir()}
+    for name in names:
+        (fresh / name).replace(target / name)
+    for left in target.iterdir():
+        if left.name not in names:
+            left.unlink()
 
 
 def stage_worker(root: Path, bundle: Path) -> None:

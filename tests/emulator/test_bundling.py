@@ -86,6 +86,22 @@ def test_the_same_sources_give_the_same_bytes(clone: Path) -> None:
     assert _staged(clone) == files
 
 
+def test_an_edge_that_runs_goes_on_serving_the_static_files_when_they_are_staged_again(clone: Path) -> None:
+    stage(clone)
+    assets = clone / "build" / "assets"
+    opened = os.open(assets, os.O_RDONLY)
+    try:
+        (clone / STYLE).write_text("h1 { color: blue; }\n")
+        (assets / "left-over.js").touch()
+        stage(clone)
+        assert os.fstat(opened).st_ino == assets.stat().st_ino
+        with os.fdopen(os.open("overlay.css", os.O_RDONLY, dir_fd=opened)) as style:
+            assert "#00f" in style.read()
+    finally:
+        os.close(opened)
+    assert not (assets / "left-over.js").exists()
+
+
 def test_what_is_removed_from_the_sources_is_removed_from_the_bundle(clone: Path) -> None:
     stage(clone)
     (clone / "shared" / "catalogue" / "money.py").unlink()
