@@ -1,4 +1,4 @@
-"""API keys of operators, self-hosted edges and registers: made at random, shown once, kept as a hash.
+"""API keys of operators, self-hosted edges, registers and scanners: made at random, shown once, kept as a hash.
 
 Rules:
 
@@ -15,15 +15,19 @@ import hashlib
 import hmac
 import re
 import secrets
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from origin.database import Connection
 from shared.encoding import encode_base64url
 from shared.structs import Wire
 
-KeyKind = Literal["operator", "edge", "register"]
+KeyKind = Literal["operator", "edge", "register", "scanner"]
 
-KINDS: Final[tuple[KeyKind, ...]] = get_args(KeyKind)
+KINDS: Final[tuple[KeyKind, ...]] = (
+    "operator",
+    "edge",
+    "register",
+)  # made by hand; a scanner's is made when it is enrolled
 KEY_PREFIX: Final = "ct_"
 KEY_BYTES: Final = 32
 _KEY: Final = re.compile(r"ct_[A-Za-z0-9_-]{43}")

@@ -31,7 +31,10 @@ from origin.money.crediting import Credits
 from origin.money.paying import Payments
 from origin.money.providers import make_card_provider
 from origin.money.refunding import Refunds
+from origin.pickup.page import ScannerPage
 from origin.pickup.passes import Passes
+from origin.pickup.scanners import Scanners
+from origin.pickup.syncing import Syncing
 from origin.provider import Provider
 from origin.responses import Handler
 from origin.routes import describe, make_routes
@@ -91,6 +94,9 @@ class Parts:
             **Counter(self.database, self.settler, config.signing_keys, read_clock_ms).handlers(),
             **Credits(self.database, self.trust, read_clock_ms).handlers(),
             **Refunds(self.database, self.settler, self.cashier, read_clock_ms).handlers(),
+            **Scanners(self.database, read_clock_ms).handlers(),
+            **Syncing(self.database, config.public_url, config.signing_keys, read_clock_ms).handlers(),
+            **ScannerPage().handlers(),
             **windows.handlers(),
             **service.handlers(),
             **operators.handlers(),

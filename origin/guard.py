@@ -27,6 +27,7 @@ SECURITY_SCHEMES: Final[dict[str, dict[str, str]]] = {
         "scheme": "bearer",
         "description": "An edge's API key: `python -m origin.keys create NAME --for edge`.",
     },
+    "scanner": {"type": "http", "scheme": "bearer", "description": "A scanner's key: `POST /v1/enrolments`."},
 }
 KEY_CODES: Final = (Code.KEY_MISSING, Code.KEY_REFUSED, Code.UNAVAILABLE)
 _BEARER: Final = re.compile(r"[Bb]earer +(\S+)")
@@ -41,7 +42,7 @@ class Guard:
         self._kind: KeyKind = kind
 
     def __call__(self, handler: Handler) -> Handler:
-        """Return the handler, behind the guard."""
+        """Return the handler, behind the guard; it finds the key's name in `request.state.holder`."""
 
         async def guarded(request: Request) -> Response:
             given = _BEARER.fullmatch(request.headers.get("authorization", ""))

@@ -14,6 +14,10 @@ from shared.openapi import JSON
 from shared.problems import MEDIA_TYPE, Code, Problem, encode_problem
 from shared.wire import decode_body
 
+BODY_CODES: Final = (
+    Code.BODY_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.MALFORMED_JSON, Code.DUPLICATE_KEY, Code.UNKNOWN_FIELD,
+    Code.INVALID_FIELD,
+)  # fmt: skip
 NOT_KEPT: Final = {"Cache-Control": "no-store"}
 MOST_DIGITS: Final = 15  # of a number in a path or a query
 _DIGITS: Final = 9  # of a Content-Length that is worth reading
@@ -29,9 +33,9 @@ def read_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
-def tell(document: object, headers: Mapping[str, str] = NOT_KEPT) -> Response:
+def tell(document: object, headers: Mapping[str, str] = NOT_KEPT, status: int = 200) -> Response:
     """Return `document` as JSON."""
-    return Response(_ENCODER.encode(document), 200, headers, JSON)
+    return Response(_ENCODER.encode(document), status, headers, JSON)
 
 
 def refuse(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:

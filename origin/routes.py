@@ -16,7 +16,7 @@ from origin import guard, service
 from origin.catalogue import operators, windows
 from origin.insight import edges, reports
 from origin.money import crediting, paying, refunding
-from origin.pickup import passes
+from origin.pickup import page, passes, scanners, syncing
 from origin.responses import Handler, refuse
 from origin.settlement import counter, holding, presenting, settlements
 from origin.trail import proving
@@ -32,6 +32,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *counter.OPERATIONS,
     *refunding.OPERATIONS,
     *crediting.OPERATIONS,
+    *scanners.OPERATIONS,
+    *syncing.OPERATIONS,
+    *page.OPERATIONS,
     *windows.OPERATIONS,
     *service.OPERATIONS,
     *operators.OPERATIONS,

@@ -33,6 +33,7 @@ class Code(StrEnum):
     CREATOR_UNKNOWN = "creator_unknown"
     ENTRY_UNKNOWN = "entry_unknown"
     RUN_UNKNOWN = "run_unknown"
+    SCANNER_UNKNOWN = "scanner_unknown"
     ALREADY_EXISTS = "already_exists"
     REVISION_CONFLICT = "revision_conflict"
     # admission
@@ -87,6 +88,7 @@ class Code(StrEnum):
     KEY_MISSING = "key_missing"
     KEY_REFUSED = "key_refused"
     TOTAL_BELOW_TAKEN = "total_below_taken"
+    ENROLMENT_REFUSED = "enrolment_refused"
     # us
     OVERLOADED = "overloaded"
     UNAVAILABLE = "unavailable"
@@ -116,6 +118,7 @@ TABLE: Final[dict[Code, Meaning]] = {
     Code.CREATOR_UNKNOWN: Meaning(404, "The creator is not known"),
     Code.ENTRY_UNKNOWN: Meaning(404, "The audit trail has no such entry"),
     Code.RUN_UNKNOWN: Meaning(404, "There is no report of such a run"),
+    Code.SCANNER_UNKNOWN: Meaning(404, "The scanner is not known"),
     Code.ALREADY_EXISTS: Meaning(409, "Something else exists under this name"),
     Code.REVISION_CONFLICT: Meaning(409, "The change does not fit what is stored"),
     Code.DROP_NOT_OPEN: Meaning(409, "The drop has not opened yet"),
@@ -165,6 +168,7 @@ TABLE: Final[dict[Code, Meaning]] = {
     Code.KEY_MISSING: Meaning(401, "An API key is needed"),
     Code.KEY_REFUSED: Meaning(403, "The API key is not valid"),
     Code.TOTAL_BELOW_TAKEN: Meaning(409, "The total would be less than what is held and settled"),
+    Code.ENROLMENT_REFUSED: Meaning(403, "The code is not known, used up, or too old"),
     Code.OVERLOADED: Meaning(503, "Too much at once: ask again shortly"),
     Code.UNAVAILABLE: Meaning(503, "A service behind this one is away"),
     Code.INTERNAL: Meaning(500, "Something went wrong here"),

@@ -50,9 +50,9 @@ from origin.catalogue.publishing import Publisher
 from origin.database import Database
 from origin.guard import KEY_CODES, Guard
 from origin.provider import ProviderAwayError
-from origin.responses import NOT_KEPT, Handler, read_json, refuse
+from origin.responses import BODY_CODES, Handler, read_json, refuse, tell
 from shared.catalogue.entries import MAX_BODY_BYTES, ClipBody, CreatorBody, DropBody, DropView, OfferBody
-from shared.openapi import JSON, Answer, Operation, Parameter
+from shared.openapi import Answer, Operation, Parameter
 from shared.problems import Code, Problem
 from shared.structs import Identifier, InstantMs, Wire
 
@@ -61,8 +61,6 @@ PAGE_MOST: Final = 200
 PAGE_DEFAULT: Final = 100
 
 Limit = Annotated[int, Meta(ge=1, le=PAGE_MOST)]
-
-_ENCODER: Final = msgspec.json.Encoder()
 
 
 class CreatorPage(Wire, frozen=True, kw_only=True):
@@ -132,16 +130,11 @@ COLLECTIONS: Final[tuple[Collection, ...]] = (
     ),
 )  # fmt: skip
 
-_BODY_CODES: Final = (
-    Code.BODY_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.MALFORMED_JSON, Code.DUPLICATE_KEY, Code.UNKNOWN_FIELD,
-    Code.INVALID_FIELD,
-)  # fmt: skip
-
 
 def _describe(collection: Collection) -> tuple[Operation, ...]:
     kind, plural, view = collection.kind, collection.plural, collection.view
     one, many = f"/v1/{plural}/{{{kind}}}", f"/v1/{plural}"
-    writes = (*KEY_CODES, *_BODY_CODES, *collection.refusals)
+    writes = (*KEY_CODES, *BODY_CODES, *collection.refusals)
     done = {
         200: Answer(description="Stored; the same content may have been there before.", type=view),
         201: Answer(description="Created.", type=view),
@@ -213,7 +206,7 @@ class Operators:
             items = await self._catalogue.list(collection.kind, after, limit + 1)
             shown = items[:limit]
             more = getattr(shown[-1], collection.kind) if len(items) > limit else None
-            return _tell(200, collection.page(**{collection.plural: tuple(shown), "next": more}))
+            return tell(collection.page(**{collection.plural: tuple(shown), "next": more}))
 
         return answer
 
@@ -231,7 +224,7 @@ class Operators:
     def _reader(self, collection: Collection) -> Handler:
         async def answer(request: Request) -> Response:
             found = await self._catalogue.read(collection.kind, request.path_params[collection.kind])
-            return refuse(Problem(code=collection.unknown)) if found is None else _tell(200, found)
+            return refuse(Problem(code=collection.unknown)) if found is None else tell(found)
 
         return answer
 
@@ -258,7 +251,7 @@ class Operators:
         if isinstance(published, Problem):
             return refuse(published)
         told = Publication(clip=published.clip, version=published.version, published_at_ms=published.published_at_ms)
-        return _tell(200, told)
+        return tell(told)
 
 
 def _read_page(request: Request) -> tuple[str, int] | Problem:
@@ -273,8 +266,4 @@ def _read_page(request: Request) -> tuple[str, int] | Problem:
 def _tell_written(written: Written | Problem) -> Response:
     if isinstance(written, Problem):
         return refuse(written)
-    return _tell(201 if written.created else 200, written.document)
-
-
-def _tell(status: int, document: object) -> Response:
-    return Response(_ENCODER.encode(document), status, NOT_KEPT, JSON)
+    return tell(written.document, status=201 if written.created else 200)

@@ -27,7 +27,7 @@ from origin.database import Database
 from origin.guard import KEY_CODES, Guard
 from origin.insight.event_store import Delivery
 from origin.insight.intake import Intake, Taken
-from origin.responses import NOT_KEPT, Handler, read_json, refuse
+from origin.responses import BODY_CODES, Handler, read_json, refuse, tell
 from shared.catalogue.manifest import Manifest
 from shared.encoding import encode_base64url
 from shared.openapi import JSON, Answer, Operation, Parameter
@@ -91,14 +91,13 @@ OPERATIONS: Final = (
         body=EdgeReport,
         answers={202: Answer(description="Stored.", type=ReportAccepted)},
         problems=(
-            *KEY_CODES, Code.BODY_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.MALFORMED_JSON, Code.DUPLICATE_KEY,
-            Code.UNKNOWN_FIELD, Code.INVALID_FIELD,
+            *KEY_CODES,
+            *BODY_CODES,
         ),
     ),
-)  # fmt: skip
+)
 
 _DECODER: Final = msgspec.json.Decoder(EdgeReport)
-_ENCODER: Final = msgspec.json.Encoder()
 
 
 class Edges:
@@ -136,7 +135,7 @@ class Edges:
             repeated=taken.repeated,
             rejected=taken.rejected,
         )
-        return Response(_ENCODER.encode(told), 202, NOT_KEPT, JSON)
+        return tell(told, status=202)
 
     async def _store(self, messages: Sequence[bytes]) -> Taken:
         """Store all messages in one transaction; again when another one decided the same claims at the same time."""

@@ -12,6 +12,7 @@ from origin.settlement.holds_store import StoredHold, read_hold
 from origin.settlement.presenting import CODES, PARAMETERS, SECURITY, Trust, authenticate, challenge
 from origin.settlement.settlements_store import read_decisions
 from origin.settlement.settling import Settler
+from origin.settlement.states_store import read_states
 from shared.claims.states import State, state_at
 from shared.claims.tokens import Claim, fingerprint_claim
 from shared.openapi import Answer, Operation, Parameter
@@ -34,11 +35,6 @@ class Standing(Wire, frozen=True, kw_only=True):
 
 _PATH: Final = (Parameter(name="claim_id", where="path", type=ClaimId), *PARAMETERS)
 _STANDS: Final = {200: Answer(description="Where it stands.", type=Standing)}
-_STATES: Final = {
-    None: State.SETTLED,
-    Code.CLAIM_CANCELLED: State.CANCELLED,
-    Code.CLAIM_REFUNDED: State.REFUNDED,
-}
 _PROBLEMS: Final = (*CODES, Code.SETTLEMENT_UNKNOWN, Code.IDEMPOTENCY_CONFLICT, Code.UNAVAILABLE)
 
 OPERATIONS: Final = (
@@ -87,11 +83,12 @@ class Holding:
         async with self._database.connection() as connection:
             decision = (await read_decisions(connection, [claim.jti])).get(claim.jti)
             held = await read_hold(connection, claim.jti)
+            states = await read_states(connection, [claim.jti])
         known = decision or held
         if known is not None and known.fingerprint != fingerprint_claim(claim):
             return refuse(Problem(code=Code.IDEMPOTENCY_CONFLICT))
         if decision is not None:
-            return tell(Standing(claim_id=claim.jti, state=_STATES.get(decision.code, State.REFUSED)))
+            return tell(Standing(claim_id=claim.jti, state=states[claim.jti]))
         return tell(_stand(claim, held, now_ms))
 
     async def _release(self, request: Request) -> Response:

@@ -89,7 +89,7 @@ def check_proof(proof: str, *, method: str, url: str, token_hash: str, thumbprin
     header, signed, payload, signature = read
     if not hmac.compare_digest(thumbprint_of(header.jwk), thumbprint):
         return Code.PROOF_OTHER_KEY
-    if not _is_signed(header.jwk, signed, signature):
+    if not is_signed(header.jwk, signed, signature):
         return Code.PROOF_FORGED
     try:
         said = _PROOF_DECODER.decode(payload)
@@ -146,9 +146,10 @@ def _read(proof: str) -> tuple[ProofHeader, bytes, bytes, bytes] | Code:
     return header, proof.rpartition(".")[0].encode(), payload, signature
 
 
-def _is_signed(key: ProofKey, signed: bytes, signature: bytes) -> bool:
+def is_signed(key: ProofKey, signed: bytes, signature: bytes) -> bool:
+    """Return whether an ES256 signature (RFC 7518, section 3.4) is a key's over what is signed."""
     x, y = decode_base64url(key.x), decode_base64url(key.y)
-    if x is None or y is None:
+    if x is None or y is None or len(signature) != _SIGNATURE_BYTES:
         return False
     # RFC 7518, section 3.4: r and s, 32 bytes each; OpenSSL wants them as ASN.1.
     half = _SIGNATURE_BYTES // 2

@@ -38,8 +38,8 @@ class SigningKey:
         self._private = private
         self.kid = key.kid or key.thumbprint()
         described = key.as_dict(private=False)
-        self.public = {
-            "kty": "OKP", "crv": _CURVE, "x": described["x"], "kid": self.kid, "use": "sig", "alg": ALGORITHM
+        self.public: dict[str, str] = {
+            "kty": "OKP", "crv": _CURVE, "x": str(described["x"]), "kid": self.kid, "use": "sig", "alg": ALGORITHM
         }  # fmt: skip
 
     def sign(self, payload: bytes, kind: str = TYPE) -> str:
@@ -57,7 +57,8 @@ class SigningKeys:
         if not keys or len(self._by_kid) != len(keys):
             raise ConfigurationError("signing keys must be at least one, each with a name of its own")
         self.newest = keys[0]
-        self.key_set = msgspec.json.encode({"keys": [key.public for key in keys]})
+        self.public = tuple(key.public for key in keys)
+        self.key_set = msgspec.json.encode({"keys": self.public})
 
     def sign(self, payload: bytes, kid: str, kind: str = TYPE) -> str:
         """Return `payload` signed by the key of that name, as a JWS of a type.

@@ -12,7 +12,7 @@ Rules:
 5. Where there is no camera, its code is typed: 80 bits of a hash over the whole pass, so only who has the pass has the
    code. A scanner knows codes by their hashes; a lost scanner gives none of them away.
 
-The scanner's page does the same in JavaScript (`origin/pickup/page/passes.js`); `tests/contract/golden` has the tokens
+The scanner's page does the same in JavaScript (`origin/pickup/site/passes.js`); `tests/contract/golden` has the tokens
 and verdicts that both are held to.
 """
 

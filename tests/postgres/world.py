@@ -203,8 +203,9 @@ class World:
         """Empty all tables that these tests write."""
         self.execute(
             "TRUNCATE settlements, trail_entries, trail_heads, drops, offers, clips, creators, manifests, edge_nodes, "
-            "payment_messages, ledger_entries, wallets CASCADE"
+            "payment_messages, ledger_entries, wallets, scanners CASCADE"
         )
+        self.execute("DELETE FROM api_keys WHERE kind = 'scanner'")
 
     def lasting_origin(self) -> OriginProcess:
         """Return the origin that all tests of this world share."""
@@ -245,7 +246,7 @@ class World:
             drop, run, total, total, most, cap,
         )  # fmt: skip
 
-    def add_pickup(self, place: str = "kiln", *, drop: str = "drop-1", from_ms: int = 0, until_ms: int = 2**52) -> None:
+    def add_pickup(self, place: str = "kiln", *, drop: str = "drop-1", from_ms: int = 0, until_ms: int = 2**42) -> None:
         """Have the units of a drop picked up."""
         self.execute(
             """
