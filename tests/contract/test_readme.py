@@ -22,6 +22,7 @@ RUN_BY = {
     "scripts/check": "scripts/testing.py",
     "scripts/bundle": "tests/emulator/test_bundling.py",
     "scripts/lock": "tests/unit/test_locks.py",
+    "scripts/cost --viewers 10000 --claims 500": "tests/emulator/test_cost.py",
     "scripts/bench --json": "tests/unit/test_benching.py",
     "scripts/bench edge": "tests/emulator/test_bench_edge.py",
     "scripts/bench settle": "tests/postgres/test_bench_settle.py",
