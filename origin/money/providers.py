@@ -3,10 +3,12 @@
 from origin.config import CardsConfig
 from origin.money.port import PaymentProvider
 from origin.money.sandbox import Sandbox
+from origin.money.stripe import Stripe
 
 
 def make_card_provider(config: CardsConfig | None) -> PaymentProvider | None:
     """Return the provider that takes cards, or None when nobody does."""
     if config is None:
         return None
-    return Sandbox(config.url, config.key, config.webhook_secret)
+    adapter = Sandbox if config.provider == "sandbox" else Stripe
+    return adapter(config.url, config.key, config.webhook_secret)
