@@ -2,7 +2,7 @@
 
 import { list, make, put, say } from "./cliptill-overlay.js";
 import { kept } from "./store.js";
-import { claims } from "./wallet.js";
+import { busy, claims } from "./wallet.js";
 
 /** @typedef {import("./types.js").Saved} Saved */
 /** @typedef {import("./types.js").View} View */
@@ -12,14 +12,14 @@ const ENGLISH = {
   your_claims: "Your claims",
   not_kept: "This browser keeps nothing: your claim lasts until you close this page.",
   claiming: "One moment…",
-  settling: "You have it. We are confirming it…",
-  retrying: "You have it. Still trying to confirm it…",
+  settling: "Your claim is in. We are confirming it…",
+  retrying: "Still trying…",
   offline: "You are offline. We keep your claim and go on by ourselves.",
   settled: "It is yours.",
   number: "No. {n}",
   pay_at_pickup: "Pay {price} when you pick it up.",
   failed: "That did not work.",
-  not_admitted_yet: "Many people tapped at once. Please try again.",
+  not_admitted_yet: "Many people tapped at once. We keep trying for you.",
   missed: "Somebody was a moment faster: none are left. You were not charged.",
   cap_reached: "You already have as many as one person may have.",
   drop_not_open: "It has not opened yet.",
@@ -60,7 +60,9 @@ export const outcome = (view, saved, beside) => {
   const { state, code } = saved;
   if (state === "settled") return beside ? receipt(view, saved) : `${tell(view, "settled")} ${receipt(view, saved)}`;
   if (state === "refused") return tell(view, code === "sold_out" ? "missed" : `${code}`);
-  if (code && !navigator.onLine) return tell(view, "offline");
+  if (!navigator.onLine) return tell(view, "offline");
+  // The words for a crowd say that we go on trying: no longer, once it is the viewer's turn again.
+  if (code === "not_admitted_yet" && !busy(saved)) return tell(view, "failed");
   if (state === "tapped") return tell(view, code ?? "claiming");
   return tell(view, code ?? "settling");
 };

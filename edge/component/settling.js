@@ -21,9 +21,10 @@ const EVENT_WAIT_MS = 4000;
  *
  * @param {Saved} saved
  * @param {AbortSignal} signal
+ * @param {(code?: string) => void} waiting told before the edge is asked again, with the code of its last answer
  * @returns {Promise<Answer>} the last one; status 0 when the edge is out of reach
  */
-export const askClaim = async (saved, signal) => {
+export const askClaim = async (saved, signal, waiting) => {
   const until = Date.now() + CLAIM_BUDGET_MS;
   const { thumbprint } = await viewer();
   // As text/plain the request needs no preflight: one round trip a tap.
@@ -38,6 +39,7 @@ export const askClaim = async (saved, signal) => {
     const answer = await ask(`${saved.edge}/v1/claims`, { method: "POST", body, signal });
     const restMs = backoff(attempt, 8000);
     if (!passing(answer) || signal.aborted || Date.now() + answer.waitMs + restMs > until) return answer;
+    waiting(answer.body.code);
     await pause(restMs, signal, answer.waitMs);
   }
 };

@@ -66,10 +66,19 @@ const refuse = async (saved, problem) => {
 
 /**
  * @param {Saved} saved
+ * @param {string} [code] why it is asked for again
+ */
+const retry = (saved, code) => {
+  saved.code = code === "not_admitted_yet" ? code : "retrying";
+  tell(saved);
+};
+
+/**
+ * @param {Saved} saved
  * @param {AbortSignal} signal
  */
 const claim = async (saved, signal) => {
-  const answer = await askClaim(saved, signal);
+  const answer = await askClaim(saved, signal, (code) => retry(saved, code));
   const { claim, claim_id, expires_at_ms, settle_url, settles, total_minor, currency, code } = answer.body;
   if (signal.aborted) return;
   if (passing(answer)) {
@@ -81,7 +90,7 @@ const claim = async (saved, signal) => {
     // Not what the viewer tapped on: an unsettled claim lapses by itself.
     await refuse(saved, { code: "price_changed" });
   } else {
-    Object.assign(saved, { state: "claimed", claim, claim_id, expires_at_ms, settle_url, settles });
+    Object.assign(saved, { state: "claimed", code: undefined, claim, claim_id, expires_at_ms, settle_url, settles });
     await keep(saved);
     tell(saved, "claim");
   }
@@ -93,10 +102,7 @@ const claim = async (saved, signal) => {
  * @param {boolean} first right after the tap
  */
 const finish = async (saved, signal, first) => {
-  const { status, body } = await settle(saved, signal, first, () => {
-    saved.code = "retrying";
-    tell(saved);
-  });
+  const { status, body } = await settle(saved, signal, first, () => retry(saved));
   if (signal.aborted) return;
   if (status !== 200) return refuse(saved, body);
   const { settled_at_ms, run, run_numbers, total_minor, currency, payment, receipt } = body;

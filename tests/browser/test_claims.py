@@ -151,6 +151,18 @@ def test_an_origin_that_comes_back_settles_without_a_second_tap(page: Page, worl
     assert len(world.posts("/v1/claims")) == 1
 
 
+def test_a_crowd_and_an_edge_that_is_away_are_told_apart_while_the_tap_waits(page: Page, world: World) -> None:
+    world.claim_failures = 10**6
+    overlay = open_shop(page, world)
+    button(overlay, "Shirt").click()
+    expect(offer(overlay, "Shirt")).to_contain_text("Still trying")
+    world.claim_failures, world.claim_waits = 0, 10**6
+    expect(offer(overlay, "Shirt")).to_contain_text("Many people tapped at once. We keep trying for you.")
+    world.claim_waits = 0
+    expect(offer(overlay, "Shirt")).to_contain_text("No. 7")
+    assert len({seen.json()["idempotency_key"] for seen in world.posts("/v1/claims")}) == 1
+
+
 def test_a_claim_is_taken_up_again_on_the_next_page(context: BrowserContext, page: Page, world: World) -> None:
     world.origin_away = True
     overlay = open_shop(page, world)
@@ -171,7 +183,7 @@ def test_a_tap_without_network_waits_for_it(context: BrowserContext, page: Page,
     context.set_offline(offline=True)
     button(overlay, "Shirt").click()
     expect(button(overlay, "Shirt")).to_have_text("One moment…")
-    page.wait_for_timeout(500)
+    expect(offer(overlay, "Shirt")).to_contain_text("You are offline. We keep your claim and go on by ourselves.")
     context.set_offline(offline=False)
     expect(offer(overlay, "Shirt")).to_contain_text("No. 7")
 
