@@ -1,6 +1,7 @@
 /** What became of a viewer's taps, in words: beside the offer, and in the list of all claims. */
 
 import { list, make, put, say } from "./cliptill-overlay.js";
+import { buildPass } from "./pass.js";
 import { kept } from "./store.js";
 import { busy, claims } from "./wallet.js";
 
@@ -18,6 +19,7 @@ const ENGLISH = {
   settled: "It is yours.",
   number: "No. {n}",
   pay_at_pickup: "Pay {price} when you pick it up.",
+  pass: "Show this at pickup",
   failed: "That did not work.",
   not_admitted_yet: "Many people tapped at once. We keep trying for you.",
   missed: "Somebody was a moment faster: none are left. You were not charged.",
@@ -85,8 +87,14 @@ export const buildShelf = (place) => {
   return (view) => {
     const all = claims();
     const create = () => {
-      const node = make("li");
-      return { node, render: (/** @type {Saved} */ saved) => put(node, `${saved.title}: ${outcome(shown, saved)}`) };
+      const text = make("p");
+      const node = make("li", {}, text);
+      /** @param {Saved} saved */
+      const render = (saved) => {
+        put(text, `${saved.title}: ${outcome(shown, saved)}`);
+        if (saved.pass && !text.nextSibling) node.append(buildPass(saved.pass, tell(shown, "pass"), shown?.locale));
+      };
+      return { node, render };
     };
     shown = view;
     place.hidden = !all.length;

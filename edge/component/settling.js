@@ -63,9 +63,10 @@ const proven = async ({ claim = "" }, method, url) => ({
  * @param {Saved} saved
  * @param {AbortSignal} signal
  * @param {"GET" | "POST"} method POST decides, GET looks up what was decided
+ * @param {string} [part] of what was decided
  */
-const askOrigin = async (saved, signal, method) => {
-  const url = settlements(saved) + (method === "GET" ? `/${saved.claim_id}` : "");
+const askOrigin = async (saved, signal, method, part = "") => {
+  const url = settlements(saved) + (method === "GET" ? `/${saved.claim_id}${part}` : "");
   return ask(url, { method, headers: await proven(saved, method, url), signal });
 };
 
@@ -136,6 +137,21 @@ export const settle = async (saved, signal, first, waiting) => {
     waiting();
     await pause(backoff(attempt, now() > (saved.expires_at_ms ?? 0) ? 60_000 : 10_000), signal, answer.waitMs);
     answer = undefined;
+  }
+};
+
+/**
+ * Fetch the pass of what is to be picked up, so that it can be shown where there is no network.
+ *
+ * @param {Saved} saved settled, with its claim
+ * @param {AbortSignal} signal
+ * @returns {Promise<Answer>} the last one: a pass or a refusal, unless stopped
+ */
+export const askPass = async (saved, signal) => {
+  for (let attempt = 0; ; attempt++) {
+    const answer = await askOrigin(saved, signal, "GET", "/pass");
+    if (!passing(answer) || signal.aborted) return answer;
+    await pause(backoff(attempt, 60_000), signal, answer.waitMs);
   }
 };
 

@@ -45,6 +45,14 @@
  * @property {"none" | "at_pickup"} payment
  * @property {string} receipt EdDSA JWS
  *
+ * @typedef {object} Pass What is shown where something is picked up.
+ * @property {string} code to be typed where there is no camera
+ * @property {string} place
+ * @property {number} nbf from, in seconds
+ * @property {number} exp until, in seconds
+ * @property {number} side of the QR code, in modules
+ * @property {string} path of its dark modules
+ *
  * @typedef {object} Saved One tap and what came of it: kept in this browser.
  * @property {string} id the tap's idempotency key
  * @property {"tapped" | "claimed" | "settled" | "refused"} state
@@ -55,12 +63,13 @@
  * @property {string} title
  * @property {{amount_minor: number, currency: string, text: string}} price as shown when tapped
  * @property {number} tapped_at_ms
- * @property {string} [claim] the token; forgotten once settled
+ * @property {string} [claim] the token; forgotten once settled, and the pass is here
  * @property {string} [claim_id]
  * @property {number} [expires_at_ms]
  * @property {string} [settle_url]
  * @property {"event" | "request"} [settles]
  * @property {Settled} [settled]
+ * @property {Pass} [pass]
  * @property {string} [code] why it was refused, or why there is no answer yet
  *
  * @typedef {object} Answer An HTTP answer with a JSON body; status 0 stands for anything else.

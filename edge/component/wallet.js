@@ -7,7 +7,7 @@
 
 import { passing } from "./cliptill-overlay.js";
 import { nonce } from "./keys.js";
-import { askClaim, settle } from "./settling.js";
+import { askClaim, askPass, settle } from "./settling.js";
 import { transact } from "./store.js";
 
 /** @typedef {import("./types.js").Listener} Listener */
@@ -108,9 +108,35 @@ const finish = async (saved, signal, first) => {
   const { settled_at_ms, run, run_numbers, total_minor, currency, payment, receipt } = body;
   saved.state = "settled";
   saved.settled = { settled_at_ms, run, run_numbers, total_minor, currency, payment, receipt };
-  saved.code = saved.claim = undefined;
+  saved.code = undefined;
+  // A claim is forgotten once nothing is asked with it any more.
+  if (!body.pass) saved.claim = undefined;
   await keep(saved);
   tell(saved, "settled", body.stock);
+};
+
+/** @param {Saved} saved */
+const lacksPass = ({ state, claim }) => state === "settled" && Boolean(claim);
+
+/** Who fetches which pass; as with `workers`. @type {Map<string, AbortSignal>} */
+const fetchers = new Map();
+
+/**
+ * Fetch a pass that is not here yet, for as long as it takes; the viewer may tap on meanwhile.
+ *
+ * @param {Saved} saved
+ */
+const fetchPass = async (saved) => {
+  const { signal } = life;
+  if (!lacksPass(saved) || fetchers.get(saved.id) === signal) return;
+  fetchers.set(saved.id, signal);
+  const { status, body } = await askPass(saved, signal);
+  if (signal.aborted) return;
+  if (status === 200) saved.pass = { code: body.code, ...body.said, ...body.picture };
+  saved.claim = undefined;
+  fetchers.delete(saved.id);
+  await keep(saved);
+  tell(saved);
 };
 
 /** @param {Saved} saved */
@@ -131,6 +157,7 @@ const work = async (saved) => {
   if (signal.aborted) return;
   workers.delete(saved.id);
   tell(saved);
+  fetchPass(saved);
 };
 
 /** Take up whatever has no end yet. */
@@ -138,6 +165,7 @@ const resume = () => {
   for (const saved of all.values()) {
     const ageMs = Date.now() - saved.tapped_at_ms;
     if (saved.state === "claimed" || (saved.state === "tapped" && ageMs < TAP_LIFE_MS)) work(saved);
+    fetchPass(saved);
   }
 };
 

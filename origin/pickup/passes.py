@@ -1,7 +1,7 @@
 """A viewer's pass: for who presents the claim and proves that its key is theirs, also after the claim has expired."""
 
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Final
 
 import segno
@@ -24,6 +24,18 @@ from shared.structs import ClaimId, Wire
 SVG: Final = "image/svg+xml"
 
 
+class QrCode(Wire, frozen=True, kw_only=True):
+    """A QR code as a picture: a square of light modules, with dark ones along a path.
+
+    Attributes:
+        side: modules, with the quiet zone that scanners need.
+        path: SVG path data, in modules.
+    """
+
+    side: int
+    path: str
+
+
 class PassView(Wire, frozen=True, kw_only=True):
     """A pass, and what to type where there is no camera.
 
@@ -31,12 +43,14 @@ class PassView(Wire, frozen=True, kw_only=True):
         token: EdDSA JWS of type `pass+jwt`, as in the settlement; its QR code has just this text.
         code: sixteen characters in four groups.
         said: what the pass states.
+        picture: the QR code.
     """
 
     claim_id: ClaimId
     token: str
     code: str
     said: Pass
+    picture: QrCode
 
 
 _PARAMETERS: Final = (Parameter(name="claim_id", where="path", type=ClaimId), *PARAMETERS)
@@ -91,7 +105,7 @@ class Passes:
 
     async def _draw(self, request: Request) -> Response:
         found = await self._find(request)
-        return found if isinstance(found, Response) else Response(draw_pass(found.token), 200, NOT_KEPT, SVG)
+        return found if isinstance(found, Response) else Response(write_svg(found.picture), 200, NOT_KEPT, SVG)
 
     async def _find(self, request: Request) -> PassView | Response:
         claim = find_claim(request, self._trust, self._clock_ms())
@@ -109,15 +123,34 @@ class Passes:
         token = sign_pass(decision.receipt, decision.kid, self._keys)
         if said is None or token is None:
             return refuse(Problem(code=Code.NOTHING_TO_PICK_UP))
-        return PassView(claim_id=claim.jti, token=token, code=write_code(token), said=said)
+        return PassView(claim_id=claim.jti, token=token, code=write_code(token), said=said, picture=draw_code(token))
 
 
-def draw_pass(token: str) -> bytes:
-    """Return a pass as the QR code of its text: an SVG that scales to what it is put into.
+def draw_code(token: str) -> QrCode:
+    """Return a pass as the QR code of its text.
 
     Errors are corrected at the lowest level that this size has room for: a screen is not stained, and larger modules
     are read from farther off.
     """
-    picture = io.BytesIO()
-    segno.make(token, error="l", micro=False).save(picture, kind="svg", xmldecl=False, omitsize=True)
-    return picture.getvalue()
+    rows = list(segno.make(token, error="l", micro=False).matrix_iter())
+    return QrCode(side=len(rows), path="".join(_trace(rows)))
+
+
+def write_svg(code: QrCode) -> bytes:
+    """Return a QR code as a document that scales to what it is put into, readable on any ground."""
+    size = code.side
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" shape-rendering="crispEdges">'
+        f'<path fill="#fff" d="M0 0h{size}v{size}H0z"/><path d="{code.path}"/></svg>'
+    ).encode()
+
+
+def _trace(rows: Iterable[Iterable[int]]) -> Iterator[str]:
+    """Yield one closed strip for each run of dark modules."""
+    for y, row in enumerate(rows):
+        x = 0
+        for dark, run in groupby(row):
+            length = len(list(run))
+            if dark:
+                yield f"M{x} {y}h{length}v1h-{length}z"
+            x += length

@@ -17,6 +17,7 @@ settling: Your claim is in. We are confirming it…
 settled: It is yours.
 number: No. {n}
 pay_at_pickup: Pay {price} when you pick it up.
+pass: Show this at pickup
 free: Free
 left: {n} left
 last_one: Last one
@@ -53,6 +54,7 @@ settling: Deine Anfrage ist da. Wir bestätigen sie gerade…
 settled: Es gehört dir.
 number: Nr. {n}
 pay_at_pickup: Bezahle {price} bei der Abholung.
+pass: Bei der Abholung vorzeigen
 free: Kostenlos
 left: Noch {n}
 last_one: Das letzte
@@ -89,6 +91,7 @@ settling: Votre demande est notée. Nous la confirmons…
 settled: C’est à vous.
 number: N° {n}
 pay_at_pickup: Payez {price} au retrait.
+pass: À présenter au retrait
 free: Gratuit
 left: Plus que {n}
 last_one: Le dernier
@@ -125,6 +128,7 @@ settling: Tu solicitud está registrada. La estamos confirmando…
 settled: Es tuyo.
 number: N.º {n}
 pay_at_pickup: Paga {price} al recogerlo.
+pass: Muéstralo al recogerlo
 free: Gratis
 left: Quedan {n}
 last_one: El último
@@ -161,6 +165,7 @@ settling: 受付しました。確認中です…
 settled: あなたのものです。
 number: No. {n}
 pay_at_pickup: 受け取り時に {price} をお支払いください。
+pass: 受け取り時にご提示ください
 free: 無料
 left: 残り {n} 点
 last_one: 最後の 1 点
@@ -197,6 +202,7 @@ settling: وصل طلبك. نؤكده الآن…
 settled: أصبح لك.
 number: رقم {n}
 pay_at_pickup: ادفع {price} عند الاستلام.
+pass: اعرض هذا عند الاستلام
 free: مجاني
 left: بقي {n}
 last_one: الأخير

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,9 +15,12 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from origin.pickup.passes import draw_code
 from scripts.demo.site_server import FILES, content_security_policy
+from shared.claims.passes import write_code
 from tests.browser.world import DROP, FREE_DROP, FREE_OFFER, Json, Seen, World, overlay_view, stock_view
 
+PASS = "pass.of.it"
 CORS = {
     "access-control-allow-origin": "*",
     "access-control-allow-headers": "authorization, dpop, content-type",
@@ -159,6 +163,7 @@ def settlement(world: World, claim_id: str, drop: str, total_minor: int) -> Json
         "currency": "EUR",
         "payment": "at_pickup" if total_minor else "none",
         "receipt": "receipt.of.it",
+        **({"pass": PASS} if world.pickup else {}),
         "stock": stock_view(world, drop),
     }
 
@@ -174,6 +179,7 @@ class FakeOrigin:
             Route("/v1/settlements", self.settle, methods=["POST"]),
             Route("/v1/settlements/{claim_id}", self.look_up),
             Route("/v1/settlements/{claim_id}/stream", self.stream),
+            Route("/v1/settlements/{claim_id}/pass", self.read_pass),
         ]
         return Public(Starlette(routes=routes), self._world.note_origin)
 
@@ -205,6 +211,13 @@ class FakeOrigin:
         if self._world.origin_away:
             raise HTTPException(503)
         return JSONResponse(decided) if decided else problem("settlement_unknown", 404)
+
+    async def read_pass(self, request: Request) -> Response:
+        if self._world.origin_away or self._world.passes_away:
+            raise HTTPException(503)
+        said = self._world.pickup
+        view = {"claim_id": request.path_params["claim_id"], "token": PASS, "code": write_code(PASS), "said": said}
+        return JSONResponse({**view, "picture": msgspec.to_builtins(draw_code(PASS))})
 
     async def stream(self, request: Request) -> Response:
         if self._world.origin_away:

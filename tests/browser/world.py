@@ -64,6 +64,8 @@ class World:
     lose_answers: int = 0
     settlement_refusal: str = ""
     settle_events: bool = True
+    passes_away: bool = False
+    pickup: Json = field(default_factory=dict)
     edge_seen: list[Seen] = field(default_factory=list)
     origin_seen: list[Seen] = field(default_factory=list)
     decided: dict[str, Json] = field(default_factory=dict)

@@ -54,6 +54,7 @@ def test_the_holder_reads_the_pass_its_code_and_its_picture(world: World, origin
     token = origin.settle(tap).json()["pass"]
     view = origin.read(tap, "/pass").json()
     assert (view["claim_id"], view["token"], view["code"]) == (tap.claim.jti, token, write_code(token))
+    assert view["picture"]["path"] in origin.read(tap, "/pass.svg").text
     assert hash_code(read_code(view["code"]) or "") == hash_code(view["code"])
     picture = origin.read(tap, "/pass.svg")
     assert picture.headers["content-type"] == "image/svg+xml"

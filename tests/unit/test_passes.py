@@ -1,6 +1,7 @@
 """Passes: what follows from a receipt, and what a scanner without network makes of a token."""
 
 import json
+import re
 from typing import Any, Final
 
 import jwt
@@ -10,6 +11,7 @@ import segno
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from origin.pickup.passes import draw_code
 from origin.settlement.answers import sign_pass, tell_decision
 from shared.claims.passes import (
     Gate,
@@ -142,3 +144,14 @@ def test_a_code_has_eighty_bits_and_its_first_is_pinned() -> None:
     code = write_code(GOLDEN["cases"][0]["token"])
     assert code == GOLDEN["code_of_first"]
     assert len(code.replace("-", "")) * 5 == 80
+
+
+def test_the_picture_s_path_is_the_code_module_by_module() -> None:
+    token = GOLDEN["cases"][0]["token"]
+    picture = draw_code(token)
+    drawn = [bytearray(picture.side) for _ in range(picture.side)]
+    for x, y, length, back in re.findall(r"M(\d+) (\d+)h(\d+)v1h-(\d+)z", picture.path):
+        assert length == back
+        drawn[int(y)][int(x) : int(x) + int(length)] = b"\x01" * int(length)
+    assert drawn == [bytearray(row) for row in segno.make(token, error="l", micro=False).matrix_iter(border=4)]
+    assert not any(any(row[:4]) or any(row[-4:]) for row in drawn)
