@@ -16,15 +16,17 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from origin.database import Connection
-from shared.catalogue.entries import ClipBody, CreatorBody, DropBody, DropStanding, OfferBody
+from shared.catalogue.drops import DropStanding
+from shared.catalogue.entries import ClipBody, CreatorBody, DropBody, OfferBody
 from shared.claims.receipts import Pickup
 from shared.structs import Wire
 
 # The columns stand in the order of the documents' fields.
 _CREATORS: Final = "SELECT creator, name, page FROM creators"
 _DROPS: Final = """
-    SELECT drop, run, sku, total, opens_at_ms, closes_at_ms, mode, max_quantity, per_viewer_cap, when_origin_away,
-      hold_s, late_payment, pickup, free, held, settled, stock_version, pickup_from_ms, pickup_until_ms FROM drops
+    SELECT drop, run, sku, total + released - received, opens_at_ms, closes_at_ms, mode, max_quantity, per_viewer_cap,
+      when_origin_away, hold_s, late_payment, pickup, allotment_of, release_at_ms, free, held, settled, received,
+      released, stock_version, pickup_from_ms, pickup_until_ms FROM drops
 """
 _OFFERS: Final = "SELECT offer, drop, kind, names, descriptions, image, prices, payment FROM offers"
 _CLIPS: Final = "SELECT clip, creator, names, default_locale, offers, links, claim_ttl_s FROM clips"
@@ -36,18 +38,20 @@ _PUT_CREATOR: Final = """
 """
 _ADD_DROP: Final = """
     INSERT INTO drops (drop, run, sku, total, free, opens_at_ms, closes_at_ms, mode, max_quantity, per_viewer_cap,
-      when_origin_away, hold_s, late_payment, pickup, pickup_from_ms, pickup_until_ms, created_ms, updated_ms)
+      when_origin_away, hold_s, late_payment, pickup, pickup_from_ms, pickup_until_ms, allotment_of, release_at_ms,
+      created_ms, updated_ms)
     VALUES (%(drop)s, %(run)s, %(sku)s, %(total)s, %(total)s, %(opens_at_ms)s, %(closes_at_ms)s, %(mode)s,
       %(max_quantity)s, %(per_viewer_cap)s, %(when_origin_away)s, %(hold_s)s, %(late_payment)s, %(pickup)s,
-      %(pickup_from_ms)s, %(pickup_until_ms)s, %(now)s, %(now)s)
+      %(pickup_from_ms)s, %(pickup_until_ms)s, %(allotment_of)s, %(release_at_ms)s, %(now)s, %(now)s)
 """
 _CHANGE_DROP: Final = """
-    UPDATE drops SET free = free + (%(total)s - total), total = %(total)s, opens_at_ms = %(opens_at_ms)s,
+    UPDATE drops SET free = free + (%(total)s - released + received - total), total = %(total)s - released + received,
+      opens_at_ms = %(opens_at_ms)s,
       closes_at_ms = %(closes_at_ms)s, mode = %(mode)s, max_quantity = %(max_quantity)s,
       per_viewer_cap = %(per_viewer_cap)s, when_origin_away = %(when_origin_away)s, hold_s = %(hold_s)s,
       late_payment = %(late_payment)s, pickup = %(pickup)s, pickup_from_ms = %(pickup_from_ms)s,
-      pickup_until_ms = %(pickup_until_ms)s, updated_ms = %(now)s,
-      stock_version = stock_version + CASE WHEN total = %(total)s THEN 0 ELSE 1 END
+      pickup_until_ms = %(pickup_until_ms)s, release_at_ms = %(release_at_ms)s, updated_ms = %(now)s,
+      stock_version = stock_version + CASE WHEN total = %(total)s - released + received THEN 0 ELSE 1 END
     WHERE drop = %(drop)s
 """
 _PUT_OFFER: Final = """
@@ -75,13 +79,21 @@ class DropState(Wire, frozen=True, kw_only=True):
     free: int
     held: int
     settled: int
+    received: int
+    released: int
     stock_version: int
     pickup_from_ms: int | None
     pickup_until_ms: int | None
 
     def standing(self) -> DropStanding:
         """Return what a change of the document must respect."""
-        return DropStanding(run=self.body.run, sku=self.body.sku, held=self.held, settled=self.settled)
+        return DropStanding(
+            run=self.body.run,
+            sku=self.body.sku,
+            taken=self.held + self.settled + self.released - self.received,
+            allotment_of=self.body.allotment_of,
+            release_at_ms=self.body.release_at_ms,
+        )
 
 
 class Published(Wire, frozen=True, kw_only=True):

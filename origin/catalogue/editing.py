@@ -13,6 +13,7 @@ from origin.catalogue.catalogue_store import DropState
 from origin.catalogue.publishing import read_clock_ms
 from origin.database import Connection, Database
 from origin.pickup.zones import resolve_pickup
+from shared.catalogue.drops import check_allotment, check_drop
 from shared.catalogue.entries import (
     ClipBody,
     CreatorBody,
@@ -21,7 +22,6 @@ from shared.catalogue.entries import (
     OfferBody,
     check_clip,
     check_creator,
-    check_drop,
     check_offer,
 )
 from shared.problems import Code, Problem
@@ -135,9 +135,14 @@ async def _check_and_store(connection: Connection, body: Body, now_ms: int) -> P
 async def _store_drop(connection: Connection, body: DropBody, now_ms: int) -> Problem | None:
     # Settlement must not take units between the check of the total and the change of it.
     state = await store.lock_drop(connection, body.drop)
-    problem = check_drop(body, None if state is None else state.standing())
+    problem = check_drop(body, None if state is None else state.standing(), now_ms)
     if problem is not None:
         return problem
+    if body.allotment_of is not None:
+        pools = await store.read_drops(connection, [body.allotment_of])
+        problem = check_allotment(body, pools[body.allotment_of].body if pools else None)
+        if problem is not None:
+            return problem
     pickup = None if body.pickup is None else resolve_pickup(body.pickup)
     if isinstance(pickup, Problem):
         return pickup

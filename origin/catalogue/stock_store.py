@@ -8,14 +8,26 @@ from shared.catalogue.stock import StockSnapshot, set_admission_rate
 
 NODE_ALIVE_MS: Final = 60_000  # an isolate that was heard of within this time counts when admission is shared out
 
-# What has lapsed is free, and counts as the changes of stock that it will be once somebody writes it down.
+# What has lapsed is free, what allotments have free after their instant is the pool's, and both count as the changes of
+# stock that they will be once somebody writes them down (`shared.claims.allotments`).
 _STOCK: Final = """
-    SELECT drops.drop, stock_version + lapsed.holds, total, free + lapsed.units
-    FROM drops CROSS JOIN LATERAL (
-      SELECT count(*) AS holds, coalesce(sum(quantity), 0)::int AS units FROM holds
-      WHERE holds.drop = drops.drop AND state = 'held' AND until_ms <= %s
-    ) AS lapsed
-    WHERE drops.drop = ANY(%s) ORDER BY drops.drop
+    WITH concerned AS (
+      SELECT * FROM drops WHERE drop = ANY(%(drops)s)
+      UNION SELECT * FROM drops WHERE allotment_of = ANY(%(drops)s) AND release_at_ms <= %(now)s
+    ), present AS (
+      SELECT drop, stock_version + lapsed.holds AS version, total, free + lapsed.units AS free,
+        CASE WHEN release_at_ms <= %(now)s THEN free + lapsed.units ELSE 0 END AS gone, allotment_of
+      FROM concerned CROSS JOIN LATERAL (
+        SELECT count(*) AS holds, coalesce(sum(quantity), 0)::int AS units FROM holds
+        WHERE holds.drop = concerned.drop AND state = 'held' AND until_ms <= %(now)s
+      ) AS lapsed
+    )
+    SELECT drop, version + (gone > 0)::int + come.times, total - gone + come.units, free - gone + come.units
+    FROM present CROSS JOIN LATERAL (
+      SELECT count(*) AS times, coalesce(sum(other.gone), 0)::int AS units
+      FROM present AS other WHERE other.allotment_of = present.drop AND other.gone > 0
+    ) AS come
+    WHERE drop = ANY(%(drops)s) ORDER BY drop
 """
 _NODES: Final = "SELECT count(*) FROM edge_nodes WHERE last_received_ms > %s"
 _MANIFEST: Final = "SELECT body FROM manifests WHERE clip = %s ORDER BY version DESC LIMIT 1"
@@ -24,7 +36,7 @@ _MANIFEST: Final = "SELECT body FROM manifests WHERE clip = %s ORDER BY version 
 async def read_stock(connection: Connection, drops: Sequence[str], now_ms: int) -> tuple[StockSnapshot, ...]:
     """Return snapshots of those of the drops that exist, by id."""
     async with connection.pipeline():
-        found = await connection.execute(_STOCK, (now_ms, list(drops)))
+        found = await connection.execute(_STOCK, {"now": now_ms, "drops": list(drops)})
         alive = await connection.execute(_NODES, (now_ms - NODE_ALIVE_MS,))
         rows = await found.fetchall()
         row = await alive.fetchone()

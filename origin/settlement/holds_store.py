@@ -17,7 +17,9 @@ PaidBy = Literal["card", "wallet"]
 
 _COLUMNS: Final = "claim_id, drop, run, viewer, fingerprint, quantity, state, until_ms, payment, claim, held_at_ms"
 _CONCERNED: Final = f"""
-    SELECT {_COLUMNS} FROM holds WHERE drop = ANY(%(drops)s) AND state = 'held' AND until_ms <= %(now)s
+    SELECT {_COLUMNS} FROM holds WHERE drop = ANY(%(drops)s
+      || ARRAY(SELECT drop FROM drops WHERE allotment_of = ANY(%(drops)s) AND release_at_ms <= %(now)s))
+      AND state = 'held' AND until_ms <= %(now)s
     UNION SELECT {_COLUMNS} FROM holds
       WHERE drop = ANY(%(drops)s) AND state = 'held' AND viewer = ANY(string_to_array(%(viewers)s, ','))
     UNION SELECT {_COLUMNS} FROM holds WHERE claim_id = ANY(string_to_array(%(ids)s, ','))
@@ -40,7 +42,9 @@ _MOVE: Final = """
     FROM unnest(%s::text[], %s::text[]) AS new (claim_id, state) WHERE holds.claim_id = new.claim_id
 """
 _OVERDUE: Final = """
-    SELECT DISTINCT drop FROM holds WHERE state = 'held' AND until_ms <= %s ORDER BY drop LIMIT %s
+    SELECT drop FROM holds WHERE state = 'held' AND until_ms <= %(now)s
+    UNION SELECT drop FROM drops WHERE release_at_ms <= %(now)s AND free > 0
+    ORDER BY drop LIMIT %(limit)s
 """
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -119,7 +123,9 @@ def join_ids(ids: Iterable[str]) -> str:
 async def read_concerned(
     connection: Connection, drops: Sequence[str], ids: str, viewers: str, now_ms: int
 ) -> list[StoredHold]:
-    """Return the holds that a batch must know: overdue ones of its drops, live ones of its viewers, its claims' own.
+    """Return the holds that a batch must know: live ones of its viewers, its claims' own, overdue ones.
+
+    Overdue ones are those of its drops, and of the allotments that are theirs by now.
 
     `ids` and `viewers` are as of `join_ids`.
     """
@@ -135,8 +141,8 @@ async def read_hold(connection: Connection, claim_id: str) -> StoredHold | None:
 
 
 async def list_overdue_drops(connection: Connection, now_ms: int, limit: int) -> list[str]:
-    """Return drops with holds that have lapsed and are not written as lapsed."""
-    found = await connection.execute(_OVERDUE, (now_ms, limit))
+    """Return drops with lapsed holds, or released units, that are not written as such."""
+    found = await connection.execute(_OVERDUE, {"now": now_ms, "limit": limit})
     return [drop for (drop,) in await found.fetchall()]
 
 

@@ -29,9 +29,15 @@ from shared.problems import Code
 
 _DROP_COLUMNS: Final = """
     drop, run, sku, total, free, held, settled, next_number, stock_version AS version, per_viewer_cap, max_quantity,
-    late_payment, hold_s, pickup_place, pickup_from_ms, pickup_until_ms
+    late_payment, hold_s, pickup_place, pickup_from_ms, pickup_until_ms, allotment_of, release_at_ms, received, released
 """
-_LOCK: Final = f"SELECT {_DROP_COLUMNS} FROM drops WHERE drop = ANY(%s) ORDER BY drop FOR UPDATE"  # noqa: S608 - our own column list
+# With the drops, the allotments that are theirs by now, and the pools that their own units go to.
+_LOCK: Final = f"""
+    SELECT {_DROP_COLUMNS} FROM drops WHERE drop = ANY(%(drops)s
+      || ARRAY(SELECT drop FROM drops WHERE allotment_of = ANY(%(drops)s) AND release_at_ms <= %(now)s)
+      || ARRAY(SELECT allotment_of FROM drops WHERE drop = ANY(%(drops)s) AND release_at_ms <= %(now)s))
+    ORDER BY drop FOR UPDATE
+"""  # noqa: S608 - our own column list
 _DECISION_COLUMNS: Final = """
     claim_id, drop, fingerprint,
     CASE status WHEN 'cancelled' THEN 'claim_cancelled' WHEN 'refunded' THEN 'claim_refunded' ELSE code END AS code,
@@ -56,12 +62,14 @@ _WRITE_TYPES: Final = (
     "int8",
 )  # fmt: skip
 _UPDATE: Final = """
-    UPDATE drops SET free = new.free, held = new.held, settled = new.settled, next_number = new.next_number,
-      stock_version = new.version, updated_ms = %s
-    FROM unnest(%s::text[], %s::int[], %s::int[], %s::int[], %s::int[], %s::bigint[])
-      AS new (drop, free, held, settled, next_number, version)
+    UPDATE drops SET total = new.total, free = new.free, held = new.held, settled = new.settled,
+      next_number = new.next_number, stock_version = new.version, received = new.received, released = new.released,
+      updated_ms = %s
+    FROM unnest(%s::text[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[], %s::bigint[], %s::int[], %s::int[])
+      AS new (drop, total, free, held, settled, next_number, version, received, released)
     WHERE drops.drop = new.drop COLLATE "C"
 """
+_CHANGING: Final = ("drop", "total", "free", "held", "settled", "next_number", "version", "received", "released")
 _ENCODE: Final = msgspec.json.Encoder().encode
 _JSONB_VERSION: Final = b"\x01"  # the binary format of jsonb: its version, then the text
 
@@ -70,7 +78,8 @@ class Known(NamedTuple):
     """What the database knows of the claims of a batch, read under the drops' locks.
 
     Attributes:
-        drops: rows by id; those that do not exist are not there.
+        drops: rows by id; those that do not exist are not there. With them, the pools and allotments that are
+            concerned.
         decided: earlier decisions by claim id.
         taken: settled units by (drop, run, viewer).
         tails: where the drops' audit trails end; those without entries are not there.
@@ -102,7 +111,9 @@ async def lock_and_read(connection: Connection, drops: Sequence[str], claims: Se
     viewers = join_ids({claim.cnf.jkt for claim in claims})
     offers = list({claim.offer for claim in claims})
     async with connection.pipeline():
-        locked = await connection.cursor(row_factory=class_row(DropStock)).execute(_LOCK, (names,))
+        locked = await connection.cursor(row_factory=class_row(DropStock)).execute(
+            _LOCK, {"drops": names, "now": now_ms}
+        )
         decided = await connection.cursor(row_factory=class_row(Decision)).execute(_DECIDED, (ids,))
         taken = await connection.execute(_TAKEN, (names, viewers))
         tails = await connection.execute(ASK_TAILS, (names,))
@@ -133,8 +144,7 @@ async def write_decisions(connection: Connection, decisions: Iterable[NewDecisio
 async def write_drops(connection: Connection, drops: Sequence[DropStock], now_ms: int) -> None:
     """Store the new stock of drops."""
     if drops:
-        rows = ((drop.drop, drop.free, drop.held, drop.settled, drop.next_number, drop.version) for drop in drops)
-        columns = [list(column) for column in zip(*rows, strict=True)]
+        columns = [[getattr(drop, name) for drop in drops] for name in _CHANGING]
         await connection.execute(_UPDATE, (now_ms, *columns))
 
 

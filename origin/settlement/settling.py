@@ -26,6 +26,7 @@ from origin.trail.appending import Trail, collect
 from origin.trail.facts import list_facts
 from origin.trail.trail_store import write_trail
 from shared.audit.trail import Tail
+from shared.claims.allotments import is_released, release_allotments
 from shared.claims.receipts import Paid, encode_receipt, write_receipt
 from shared.claims.settlement import (
     Conflicting,
@@ -100,8 +101,8 @@ class Settler:
         """Give a hold back within the caller's transaction; one that is over stays as it is."""
         known = await lock_and_read(connection, [held.drop], [held.to_claim()], now_ms)
         batch = _Batch(self, known, "request", now_ms)
-        drop, hold = known.drops[held.drop], known.holds[held.claim_id].to_core()
-        batch.note(drop, release_hold(drop, hold, now_ms))
+        hold = next(hold for hold in batch.holds_of(held.drop) if hold.claim_id == held.claim_id)
+        batch.note(release_hold(batch.drops[held.drop], hold, now_ms))
         await batch.write(connection)
 
     async def tidy_in(self, connection: Connection, drops: Sequence[str], now_ms: int) -> int:
@@ -111,8 +112,8 @@ class Settler:
         """
         known = await lock_and_read(connection, drops, (), now_ms)
         batch = _Batch(self, known, "request", now_ms)
-        for drop in known.drops.values():
-            batch.note(drop, settle_batch(drop, {}, {}, (), holds=batch.holds_of(drop.drop), now_ms=now_ms))
+        for drop in known.drops:
+            batch.lapse(drop)
         await batch.write(connection)
         return len(batch.moved)
 
@@ -140,24 +141,40 @@ class _Batch:
         self._fingerprints = {claim_id: decision.fingerprint for claim_id, decision in known.decided.items()}
         self._decisions: dict[str, Decision] = dict(known.decided)
         self._judged: list[_Judged] = []
-        self.changed: list[DropStock] = []
+        self.drops = dict(known.drops)
         self.trails: dict[str, Trail] = {}
         self.moved: dict[str, Hold] = {}
         self._held: dict[str, NewHold] = {}
+        self._release_allotments()
 
     def holds_of(self, drop_id: str) -> list[Hold]:
-        """Return what is known of a drop's holds."""
-        return [hold.to_core() for hold in self._known.holds.values() if hold.drop == drop_id]
+        """Return what is known of a drop's holds, as they are by now."""
+        stored = [hold for hold in self._known.holds.values() if hold.drop == drop_id]
+        return [self.moved.get(hold.claim_id) or hold.to_core() for hold in stored]
 
-    def note(self, drop: DropStock, outcome: Outcome) -> None:
+    def note(self, outcome: Outcome) -> None:
         """Take up what a decision changed."""
-        if outcome.drop.version != drop.version:
-            self.changed.append(outcome.drop)
+        self.drops[outcome.drop.drop] = outcome.drop
         self.moved.update({hold.claim_id: hold for hold in outcome.holds})
+
+    def lapse(self, drop_id: str) -> None:
+        """Free what has lapsed of a drop."""
+        holds = self.holds_of(drop_id)
+        self.note(settle_batch(self.drops[drop_id], {}, {}, (), holds=holds, now_ms=self._now_ms))
+
+    def _release_allotments(self) -> None:
+        """Give pools what is theirs by now, before anything is decided."""
+        released = [drop.drop for drop in self.drops.values() if is_released(drop, self._now_ms)]
+        for drop_id in released:
+            self.lapse(drop_id)
+        if released:
+            self.drops.update(release_allotments(self.drops.values(), self._now_ms))
 
     async def write(self, connection: Connection) -> None:
         """Store all that is new."""
-        await write_drops(connection, self.changed, self._now_ms)
+        before = self._known.drops
+        changed = [drop for drop in self.drops.values() if drop.version != before[drop.drop].version]
+        await write_drops(connection, changed, self._now_ms)
         if any(isinstance(judged.verdict, Settled | Refused) for judged in self._judged):
             await write_decisions(connection, self._make_decisions())
         await write_trail(connection, *collect(self.trails.values()))
@@ -170,7 +187,7 @@ class _Batch:
     def decide(self, drop_id: str, claims: Sequence[Claim]) -> None:
         """Decide the claims of one drop, in order."""
         presented = [present_claim(claim, self._source, self._way_of(claim)) for claim in claims]
-        drop = self._known.drops.get(drop_id)
+        drop = self.drops.get(drop_id)
         verdicts: Sequence[Verdict]
         if drop is None:
             verdicts = [_refuse_unknown(claim, self._fingerprints) for claim in presented]
@@ -179,7 +196,7 @@ class _Batch:
             holds = self.holds_of(drop_id)
             outcome = settle_batch(drop, self._fingerprints, taken, presented, holds=holds, now_ms=self._now_ms)
             verdicts = outcome.decisions
-            self.note(drop, outcome)
+            self.note(outcome)
         for claim, verdict in zip(claims, verdicts, strict=True):
             self._judged.append(_Judged(claim, verdict, drop))
             if isinstance(verdict, Settled | Refused):

@@ -112,6 +112,8 @@ class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
             the money back, `refund` always gives the money back.
         pickup: where and when units are picked up: what settles from now on has a pass. A slot is a drop of its own, so
             that its total is its capacity. Passes that were given stay as they are.
+        allotment_of, release_at_ms: for units that are set aside out of another drop's run, for one channel: at that
+            instant what is free goes to the other drop. `total` counts them here, and not there, whatever went since.
     """
 
     drop: Identifier
@@ -127,18 +129,25 @@ class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     hold_s: Annotated[int, Meta(ge=5, le=86_400)] = 300
     late_payment: Literal["honour", "refund"] = "honour"
     pickup: PickupBody | None = None
+    allotment_of: Identifier | None = None
+    release_at_ms: InstantMs | None = None
 
 
 class DropView(DropBody, frozen=True, kw_only=True):
-    """A drop with its stock: `free + held + settled = total`, and the version that counts its changes.
+    """A drop with its stock, and the version that counts its changes.
+
+    Always `free + held + settled = total + received - released`.
 
     Attributes:
+        received, released: units that came from its allotments, and that went to the drop that it is an allotment of.
         pickup_from_ms, pickup_until_ms: the pickup window as instants.
     """
 
     free: Units
     held: Units
     settled: Units
+    received: Units
+    released: Units
     stock_version: int
     pickup_from_ms: InstantMs | None = None
     pickup_until_ms: InstantMs | None = None
@@ -204,35 +213,9 @@ class ClipBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     claim_ttl_s: Annotated[int, Meta(ge=10, le=3600)] = 300
 
 
-class DropStanding(Strict, frozen=True, kw_only=True):
-    """A stored drop, as far as a change of it must respect it."""
-
-    run: Identifier
-    sku: Identifier
-    held: Units
-    settled: Units
-
-
 def check_creator(body: CreatorBody) -> Problem | None:
     """Return what is wrong with a creator's document, or None."""
     return _check_text("$.name", body.name) or _check_address("$.page", body.page)
-
-
-def check_drop(body: DropBody, stored: DropStanding | None) -> Problem | None:
-    """Return what is wrong with a drop's document, by itself and against what is stored under its id."""
-    if body.opens_at_ms >= body.closes_at_ms:
-        return _invalid("$.closes_at_ms", "must be later than opens_at_ms")
-    if body.max_quantity > body.per_viewer_cap:
-        return _invalid("$.max_quantity", "must not exceed per_viewer_cap: no such claim could settle")
-    if stored is None:
-        return None
-    if (body.run, body.sku) != (stored.run, stored.sku):
-        detail = "A drop keeps its run and its SKU: make a new drop for a new run."
-        return Problem(code=Code.REVISION_CONFLICT, detail=detail)
-    taken = stored.held + stored.settled
-    if body.total < taken:
-        return Problem(code=Code.TOTAL_BELOW_TAKEN, detail=f"{taken} units are held or settled.")
-    return None
 
 
 def check_offer(body: OfferBody) -> Problem | None:
@@ -257,7 +240,7 @@ def check_clip(body: ClipBody, offers: Mapping[str, OfferBody], drops: Mapping[s
     if problem is not None:
         return problem
     if body.default_locale not in body.names:
-        return _invalid("$.names", "must have the default locale")
+        return refuse_field("$.names", "must have the default locale")
     for index, link in enumerate(body.links):
         problem = _check_link(f"$.links[{index}]", link, body.default_locale)
         if problem is not None:
@@ -265,7 +248,7 @@ def check_clip(body: ClipBody, offers: Mapping[str, OfferBody], drops: Mapping[s
     manifest = build_manifest(body, offers, drops, version=1, published_at_ms=0)
     raw = encode_manifest(manifest)
     if len(raw) > MAX_MANIFEST_BYTES:
-        return _invalid("$", f"the manifest would be larger than {MAX_MANIFEST_BYTES} bytes")
+        return refuse_field("$", f"the manifest would be larger than {MAX_MANIFEST_BYTES} bytes")
     if read_manifest(raw, body.clip) != manifest:
         raise AssertionError(f"the checks of the catalogue let through what makes no manifest: clip {body.clip}")
     return None
@@ -326,7 +309,7 @@ def _publish_offer(offer: OfferBody, drop: DropBody) -> Offer:
 
 def _check_clip_offers(body: ClipBody, offers: Mapping[str, OfferBody]) -> Problem | None:
     if len(set(body.offers)) != len(body.offers):
-        return _invalid("$.offers", "must not name an offer twice")
+        return refuse_field("$.offers", "must not name an offer twice")
     for index, offer_id in enumerate(body.offers):
         offer = offers.get(offer_id)
         if offer is None:
@@ -340,48 +323,49 @@ def _check_clip_offers(body: ClipBody, offers: Mapping[str, OfferBody]) -> Probl
 
 def _check_link(path: str, link: LinkBody, default_locale: str) -> Problem | None:
     if default_locale not in link.names:
-        return _invalid(f"{path}.names", "must have the default locale")
+        return refuse_field(f"{path}.names", "must have the default locale")
     return _check_texts(f"{path}.names", link.names) or _check_address(f"{path}.href", link.href)
 
 
 def _check_prices(body: OfferBody) -> Problem | None:
     currencies = [price.currency for price in body.prices]
     if len(set(currencies)) != len(currencies):
-        return _invalid("$.prices", "must not name a currency twice")
+        return refuse_field("$.prices", "must not name a currency twice")
     for index, currency in enumerate(currencies):
         if currency not in MINOR_DIGITS:
-            return _invalid(f"$.prices[{index}].currency", "must be a current ISO 4217 code")
+            return refuse_field(f"$.prices[{index}].currency", "must be a current ISO 4217 code")
     free = {price.amount_minor == 0 for price in body.prices}
     if len(free) > 1:
-        return _invalid("$.prices", "must be all zero, or none")
+        return refuse_field("$.prices", "must be all zero, or none")
     if (body.payment == "none") is not free.pop():
-        return _invalid("$.payment", "must be `none` for what is free, and another for what has a price")
+        return refuse_field("$.payment", "must be `none` for what is free, and another for what has a price")
     return None
 
 
 def _check_texts(path: str, texts: Mapping[str, str]) -> Problem | None:
     if len({locale.lower() for locale in texts}) != len(texts):
-        return _invalid(path, "must not name a locale twice")
+        return refuse_field(path, "must not name a locale twice")
     return _first(_check_text(f"{path}.{locale}", text) for locale, text in texts.items())
 
 
 def _check_text(path: str, text: str) -> Problem | None:
     if not text.strip():
-        return _invalid(path, "must not be blank")
+        return refuse_field(path, "must not be blank")
     if _UNREADABLE.search(text):
-        return _invalid(path, "must not have control characters or marks that reorder text")
+        return refuse_field(path, "must not have control characters or marks that reorder text")
     return None
 
 
 def _check_address(path: str, address: str | None) -> Problem | None:
     if address is None or (_ADDRESS.fullmatch(address) and not _UNREADABLE.search(address)):
         return None
-    return _invalid(path, "must be an https address")
+    return refuse_field(path, "must be an https address")
 
 
 def _first(problems: Iterable[Problem | None]) -> Problem | None:
     return next((problem for problem in problems if problem is not None), None)
 
 
-def _invalid(path: str, rule: str) -> Problem:
+def refuse_field(path: str, rule: str) -> Problem:
+    """Return the problem that a field does not keep a rule."""
     return Problem(code=Code.INVALID_FIELD, detail=f"At {path}: {rule}.")

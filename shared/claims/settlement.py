@@ -42,6 +42,8 @@ class DropStock(Wire, frozen=True, kw_only=True):
         late_payment: what money gets that comes after its hold is gone: units that are left, or itself back.
         hold_s: how long a new hold lasts.
         pickup_place, pickup_from_ms, pickup_until_ms: where and when units are picked up; None where none is.
+        allotment_of, release_at_ms: the pool that its free units go to, and from when on (`shared.claims.allotments`).
+        received, released: units that went to this drop as a pool, and from it as an allotment; `total` counts them.
     """
 
     drop: str
@@ -60,6 +62,10 @@ class DropStock(Wire, frozen=True, kw_only=True):
     pickup_place: str | None = None
     pickup_from_ms: int | None = None
     pickup_until_ms: int | None = None
+    allotment_of: str | None = None
+    release_at_ms: int | None = None
+    received: int = 0
+    released: int = 0
 
     @property
     def pickup(self) -> Pickup | None:

@@ -59,6 +59,10 @@ CLIP: Final[dict[str, Any]] = {
 }
 DOCUMENTS: Final = {"creator": CREATOR, "drop": DROP, "offer": OFFER, "clip": CLIP}
 STOCK: Final = {
+    "allotment_of": None,
+    "release_at_ms": None,
+    "received": 0,
+    "released": 0,
     "free": 50,
     "held": 0,
     "settled": 0,

@@ -5,16 +5,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.catalogue.drops import DropStanding, check_drop
 from shared.catalogue.entries import (
     ClipBody,
     CreatorBody,
     DropBody,
-    DropStanding,
     OfferBody,
     build_manifest,
     check_clip,
     check_creator,
-    check_drop,
     check_offer,
     says_the_same,
 )
@@ -66,7 +65,7 @@ def clip(**changes: Any) -> ClipBody:
 
 def test_good_documents_make_a_manifest_that_reads_back() -> None:
     assert check_creator(msgspec.convert(CREATOR, CreatorBody)) is None
-    assert check_drop(drop(), None) is None
+    assert check_drop(drop(), None, 0) is None
     assert check_offer(offer()) is None
     assert check_clip(clip(), {"mug": offer()}, {"mug-1": drop()}) is None
     manifest = build_manifest(clip(), {"mug": offer()}, {"mug-1": drop()}, version=3, published_at_ms=NOW_MS)
@@ -115,7 +114,7 @@ def test_a_picture_may_be_on_the_web_or_on_the_developers_machine(address: str) 
     ],
 )
 def test_a_drop_that_could_not_be_claimed_is_refused(changes: dict[str, Any]) -> None:
-    problem = check_drop(drop(**changes), None)
+    problem = check_drop(drop(**changes), None, 0)
     assert problem is not None
     assert problem.code is Code.INVALID_FIELD
 
@@ -131,7 +130,7 @@ def test_a_drop_that_could_not_be_claimed_is_refused(changes: dict[str, Any]) ->
     ],
 )
 def test_what_was_promised_of_a_drop_stays(changes: dict[str, Any], code: Code | None) -> None:
-    problem = check_drop(drop(**changes), DropStanding(run="r1", sku="mug", held=3, settled=4))
+    problem = check_drop(drop(**changes), DropStanding(run="r1", sku="mug", taken=7), 0)
     assert (problem.code if problem else None) is code
 
 

@@ -1,0 +1,52 @@
+"""Drops: what a drop's document must respect, by itself, against what has happened to it, and against its pool."""
+
+from shared.catalogue.entries import DropBody, refuse_field
+from shared.problems import Code, Problem
+from shared.structs import Identifier, InstantMs, Strict
+
+
+class DropStanding(Strict, frozen=True, kw_only=True):
+    """A stored drop, as far as a change of it must respect it.
+
+    Attributes:
+        taken: units that `total` cannot do without: held, settled, and those that went to the pool.
+    """
+
+    run: Identifier
+    sku: Identifier
+    taken: int
+    allotment_of: Identifier | None = None
+    release_at_ms: InstantMs | None = None
+
+
+def check_drop(body: DropBody, stored: DropStanding | None, now_ms: int) -> Problem | None:
+    """Return what is wrong with a drop's document, by itself and against what is stored under its id."""
+    if body.opens_at_ms >= body.closes_at_ms:
+        return refuse_field("$.closes_at_ms", "must be later than opens_at_ms")
+    if body.max_quantity > body.per_viewer_cap:
+        return refuse_field("$.max_quantity", "must not exceed per_viewer_cap: no such claim could settle")
+    if (body.allotment_of is None) != (body.release_at_ms is None) or body.allotment_of == body.drop:
+        return refuse_field("$.allotment_of", "goes with release_at_ms, and names another drop")
+    return None if stored is None else _check_change(body, stored, now_ms)
+
+
+def _check_change(body: DropBody, stored: DropStanding, now_ms: int) -> Problem | None:
+    if body.allotment_of != stored.allotment_of:
+        return Problem(code=Code.REVISION_CONFLICT, detail="A drop keeps what it is an allotment of.")
+    if body.release_at_ms != stored.release_at_ms and (stored.release_at_ms or 0) <= now_ms:
+        return Problem(code=Code.REVISION_CONFLICT, detail="The allotment was released: that cannot be taken back.")
+    if (body.run, body.sku) != (stored.run, stored.sku):
+        detail = "A drop keeps its run and its SKU: make a new drop for a new run."
+        return Problem(code=Code.REVISION_CONFLICT, detail=detail)
+    if body.total < stored.taken:
+        return Problem(code=Code.TOTAL_BELOW_TAKEN, detail=f"{stored.taken} units are held, settled or given on.")
+    return None
+
+
+def check_allotment(body: DropBody, pool: DropBody | None) -> Problem | None:
+    """Return what keeps a drop from being an allotment of `pool`, or None."""
+    if pool is None:
+        return Problem(code=Code.DROP_UNKNOWN, detail="At $.allotment_of.")
+    if pool.allotment_of is not None or pool.sku != body.sku:
+        return refuse_field("$.allotment_of", "names a drop of the same SKU that is no allotment itself")
+    return None
