@@ -103,19 +103,33 @@ class KvStore:
         for pair in pairs:
             self._remember(namespace, pair.key, pair.value, now_ms, pair.expires_ms)
 
-    def read(self, namespace: str, key: str, now_ms: int) -> bytes | None:
-        """Return the newest value, or None when there is none or it has expired."""
+    def read(self, namespace: str, key: str, now_ms: int) -> Pair | None:
+        """Return the newest value with what belongs to it, or None when there is none or it has expired."""
         row = self._database.execute(
-            "SELECT value FROM pair WHERE namespace = ? AND key = ? AND coalesce(expires_ms > ?, TRUE)",
+            "SELECT key, value, metadata, expires_ms FROM pair "
+            "WHERE namespace = ? AND key = ? AND coalesce(expires_ms > ?, TRUE)",
             (namespace, key, now_ms),
         ).fetchone()
-        return None if row is None else bytes(row[0])
+        return None if row is None else _pair(row)
 
-    def delete(self, namespace: str, key: str, now_ms: int) -> None:
-        """Remove a key; one that is not there is no error (as at the provider)."""
+    def page(self, namespace: str, prefix: str, after: str, most: int, now_ms: int) -> list[Pair]:
+        """Return the first `most` pairs whose keys begin with `prefix` and come after `after`, in the keys' order."""
+        rows = self._database.execute(
+            "SELECT key, value, metadata, expires_ms FROM pair WHERE namespace = ? AND substr(key, 1, ?) = ? "
+            "AND key > ? AND coalesce(expires_ms > ?, TRUE) ORDER BY key LIMIT ?",
+            (namespace, len(prefix), prefix, after, now_ms, most),
+        ).fetchall()
+        return [_pair(row) for row in rows]
+
+    def delete(self, namespace: str, keys: Iterable[str], now_ms: int) -> None:
+        """Remove keys, all of them or none; one that is not there is no error (as at the provider)."""
+        gone = []
         with self._database:
-            gone = self._database.execute("DELETE FROM pair WHERE namespace = ? AND key = ?", (namespace, key)).rowcount
-        if gone:
+            for key in keys:
+                row = (namespace, key)
+                if self._database.execute("DELETE FROM pair WHERE namespace = ? AND key = ?", row).rowcount:
+                    gone.append(key)
+        for key in gone:
             self._remember(namespace, key, None, now_ms, None)
 
     def changes(self, namespace: str, seen: Mapping[str, int], now_ms: int, lateness_ms: int) -> list[Change]:
@@ -172,6 +186,11 @@ class KvStore:
     def _remember(self, namespace: str, key: str, value: bytes | None, written_ms: int, expires_ms: int | None) -> None:
         version = Version(number=next(self._numbers), written_ms=written_ms, value=value, expires_ms=expires_ms)
         self._versions[namespace].setdefault(key, []).append(version)
+
+
+def _pair(row: tuple[str, bytes, bytes | None, int | None]) -> Pair:
+    key, value, metadata, expires_ms = row
+    return Pair(key=key, value=bytes(value), metadata=metadata, expires_ms=expires_ms)
 
 
 def _own_version(value: bytes | None) -> int | None:

@@ -30,7 +30,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from scripts.emulator import wire
-from scripts.emulator.kv import KvStore
+from scripts.emulator.kv import KvStore, Pair
 from scripts.emulator.nodes import Fleet, NodeFeeder
 from scripts.emulator.queues import Queue, QueueStore, Retry
 from scripts.emulator.wire import Refused
@@ -79,6 +79,11 @@ class Provider:
         messages = "/accounts/{account}/queues/{queue}/messages"
         routes = [
             Route(pairs + "/bulk", self._checked(self.write_pairs), methods=["PUT"]),
+            Route(pairs + "/bulk", self._checked(self.delete_keys), methods=["DELETE"]),
+            Route(pairs + "/bulk/delete", self._checked(self.delete_keys), methods=["POST"]),
+            Route(pairs + "/bulk/get", self._checked(self.read_values), methods=["POST"]),
+            Route(pairs + "/keys", self._checked(self.list_keys), methods=["GET"]),
+            Route(pairs + "/metadata/{key:path}", self._checked(self.read_metadata), methods=["GET"]),
             Route(pairs + "/values/{key:path}", self._checked(self.read_value), methods=["GET"]),
             Route(pairs + "/values/{key:path}", self._checked(self.delete_value), methods=["DELETE"]),
             Route(messages + "/pull", self._checked(self.pull), methods=["POST"]),
@@ -107,23 +112,47 @@ class Provider:
         return wire.succeeded({"successful_key_count": len(pairs), "unsuccessful_keys": []})
 
     async def read_value(self, request: Request) -> Response:
-        """GET .../values/{key}: the value itself, without an envelope."""
-        namespace, key = request.path_params["namespace"], request.path_params["key"]
-        value = self._kv.read(namespace, key, self._clock_ms())
-        if value is None:
-            raise Refused(404, 10009, "get: 'key not found'")
-        return Response(value, media_type="application/octet-stream")
+        """GET .../values/{key}: the value itself, without an envelope; a header tells when it expires, if it does."""
+        pair = self._find(request)
+        headers = {} if pair.expires_ms is None else {"expiration": str(pair.expires_ms // 1000)}
+        return Response(pair.value, headers=headers, media_type="application/octet-stream")
+
+    async def read_metadata(self, request: Request) -> Response:
+        """GET .../metadata/{key}: what was stored beside the value; null where there is nothing."""
+        return wire.succeeded(wire.metadata_of(self._find(request)))
+
+    async def read_values(self, request: Request) -> Response:
+        """POST .../bulk/get: up to 100 values, null for those that are not there."""
+        wanted = wire.decode_keys_to_read(await wire.read_body(request, wire.KEYS_BODY_BYTES_MOST))
+        now_ms, namespace = self._clock_ms(), request.path_params["namespace"]
+        found = {key: self._kv.read(namespace, key, now_ms) for key in wanted.keys}
+        return wire.succeeded({"values": {key: wire.value_document(pair, wanted) for key, pair in found.items()}})
+
+    async def list_keys(self, request: Request) -> Response:
+        """GET .../keys: names in their order, a page at a time; the last page has an empty cursor."""
+        page = wire.read_page(request)
+        pairs = self._kv.page(
+            request.path_params["namespace"], page.prefix, page.after, page.limit + 1, self._clock_ms()
+        )
+        return wire.keys_listed(pairs, page.limit)
 
     async def delete_value(self, request: Request) -> Response:
         """DELETE .../values/{key}: gone, whether or not it was there."""
-        self._kv.delete(request.path_params["namespace"], request.path_params["key"], self._clock_ms())
+        self._kv.delete(request.path_params["namespace"], [request.path_params["key"]], self._clock_ms())
         self._feeder.notice()
         return wire.succeeded({})
+
+    async def delete_keys(self, request: Request) -> Response:
+        """POST .../bulk/delete, and DELETE .../bulk as it was called before: up to 10,000 keys."""
+        keys = wire.decode_keys(await wire.read_body(request, wire.KEYS_BODY_BYTES_MOST), wire.PAIRS_MOST)
+        self._kv.delete(request.path_params["namespace"], keys, self._clock_ms())
+        self._feeder.notice()
+        return wire.succeeded({"successful_key_count": len(keys), "unsuccessful_keys": []})
 
     async def pull(self, request: Request) -> Response:
         """POST .../pull: lease a batch."""
         body = await wire.read_body(request, wire.QUEUE_BODY_BYTES_MOST)
-        wanted = wire.decode(body or b"{}", wire.PullRequest)
+        wanted = wire.decode_order(body or b"{}", wire.PullRequest)
         queue, now_ms = request.path_params["queue"], self._clock_ms()
         batch = self._queues.pull(queue, wanted.batch_size, wanted.visibility_timeout_ms, now_ms)
         messages = [wire.delivery_document(delivery) for delivery in batch]
@@ -131,7 +160,7 @@ class Provider:
 
     async def acknowledge(self, request: Request) -> Response:
         """POST .../ack: remove some leased messages, release others."""
-        body = wire.decode(await wire.read_body(request, wire.QUEUE_BODY_BYTES_MOST), wire.AckRequest)
+        body = wire.decode_order(await wire.read_body(request, wire.QUEUE_BODY_BYTES_MOST), wire.AckRequest)
         retries = [Retry(lease=retry.lease_id, delay_s=retry.delay_seconds) for retry in body.retries]
         leases = [ack.lease_id for ack in body.acks]
         done = self._queues.acknowledge(request.path_params["queue"], leases, retries, self._clock_ms())
@@ -175,6 +204,12 @@ class Provider:
         """GET /emulator/health."""
         return wire.succeeded({"status": "ok"})
 
+    def _find(self, request: Request) -> Pair:
+        pair = self._kv.read(request.path_params["namespace"], request.path_params["key"], self._clock_ms())
+        if pair is None:
+            raise Refused(404, 10009, "get: 'key not found'")
+        return pair
+
     def _checked(self, handler: Handler) -> Handler:
         """Let a request to the provider's own paths through when the token is right, and what it names exists."""
 
@@ -205,7 +240,7 @@ class Provider:
 
     def _check_queue(self, request: Request) -> None:
         if "queue" in request.path_params and request.path_params["queue"] not in self._queues:
-            raise Refused(404, 11000, "queue not found")
+            raise Refused(404, 10104, "Queue does not exist")
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:

@@ -1,12 +1,14 @@
 """What goes over the wire between the origin and the emulated provider: bodies, the envelope, refusals, limits.
 
-What the provider's public API reference names (paths, fields, limits, codes 7003, 10000, 10009, 10013) is as it says.
-It does not list the codes of the other refusals, so callers should go by the HTTP status there, as the origin does.
+What the provider's public API reference names (paths, fields, limits, codes 7003, 10000, 10009, 10013), and its list of
+the queues' error codes (https://developers.cloudflare.com/queues/reference/error-codes/), is as they say. The codes of
+the key-value store's other refusals are not listed anywhere, so callers should go by the HTTP status there, as the
+origin does.
 """
 
 import base64
 import binascii
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -16,10 +18,13 @@ from scripts.emulator.kv import Pair
 from scripts.emulator.queues import ContentType, Delivery, Outgoing
 
 PAIRS_MOST = 10_000
+KEYS_READ_MOST = 100
+KEYS_LISTED = range(10, 1001)
 KEY_BYTES_MOST = 512
 VALUE_BYTES_MOST = 25 * 1024**2
 METADATA_BYTES_MOST = 1024
 BULK_BYTES_MOST = 100 * 1024**2
+KEYS_BODY_BYTES_MOST = 8 * 1024**2
 MESSAGE_BYTES_MOST = 128 * 1024
 QUEUE_BODY_BYTES_MOST = 1024**2
 TTL_S_LEAST = 60
@@ -46,6 +51,22 @@ class BulkPair(msgspec.Struct, frozen=True, kw_only=True):
     expiration: int | None = None
     expiration_ttl: Annotated[int, msgspec.Meta(ge=TTL_S_LEAST)] | None = None
     metadata: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class BulkRead(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of a bulk read; `json` values are told as what they are, and not as texts."""
+
+    keys: list[str]
+    type: Literal["text", "json"] = "text"
+    with_metadata: bool = msgspec.field(name="withMetadata", default=False)
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Which keys are listed: at most `limit` of those that begin with `prefix` and come after `after`."""
+
+    limit: int
+    prefix: str
+    after: str
 
 
 class PullRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +123,102 @@ def decode(body: bytes, shape: type[Shape]) -> Shape:
         return msgspec.json.decode(body, type=shape)
     except msgspec.DecodeError as problem:
         raise Refused(400, 10026, f"could not parse the request body: {problem}") from None
+
+
+def decode_order(body: bytes, shape: type[Shape]) -> Shape:
+    """Decode a JSON body of the queues' API.
+
+    Raises:
+        Refused: 400, it is not JSON, or not of this shape.
+    """
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as problem:
+        raise Refused(400, 10207, f"JSON request body does not match expected schema: {problem}") from None
+    except msgspec.DecodeError:
+        raise Refused(400, 10208, "Request body is not valid JSON") from None
+
+
+def decode_keys(body: bytes, most: int) -> list[str]:
+    """Decode a list of keys.
+
+    Raises:
+        Refused: 400, it is no such list, or has too many.
+    """
+    keys = decode(body, list[str])
+    if len(keys) > most:
+        raise Refused(400, 10026, f"at most {most} keys")
+    return keys
+
+
+def decode_keys_to_read(body: bytes) -> BulkRead:
+    """Decode the body of a bulk read.
+
+    Raises:
+        Refused: 400, it is none, or names more keys than may be read at once.
+    """
+    wanted = decode(body, BulkRead)
+    if not 0 < len(wanted.keys) <= KEYS_READ_MOST:
+        raise Refused(400, 10026, f"a bulk read has 1 to {KEYS_READ_MOST} keys")
+    return wanted
+
+
+def value_document(pair: Pair | None, wanted: BulkRead) -> Any:  # noqa: ANN401 - JSON
+    """Return a pair as a bulk read tells it.
+
+    Raises:
+        Refused: 400, its value is no text, or not JSON although that is wanted.
+    """
+    if pair is None:
+        return None
+    try:
+        value = msgspec.json.decode(pair.value) if wanted.type == "json" else pair.value.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Refused(400, 10026, f"the value of {pair.key} is not {wanted.type}") from None
+    if not wanted.with_metadata:
+        return value
+    return {"value": value, "metadata": metadata_of(pair), **_expiration(pair)}
+
+
+def metadata_of(pair: Pair) -> Any:  # noqa: ANN401 - JSON
+    """Return what was stored beside a value."""
+    return msgspec.json.decode(pair.metadata or b"null")
+
+
+def read_page(request: Request) -> Page:
+    """Read which keys are wanted.
+
+    Raises:
+        Refused: 400, the limit is out of bounds, or the cursor is none that was given.
+    """
+    limit = request.query_params.get("limit", str(KEYS_LISTED[-1]))
+    if not limit.isdecimal() or int(limit) not in KEYS_LISTED:
+        raise Refused(400, 10026, f"limit must be {KEYS_LISTED[0]} to {KEYS_LISTED[-1]}")
+    try:
+        after = base64.urlsafe_b64decode(request.query_params.get("cursor", "")).decode()
+    except ValueError:
+        raise Refused(400, 10026, "the cursor is none that was given") from None
+    return Page(limit=int(limit), prefix=request.query_params.get("prefix", ""), after=after)
+
+
+def keys_listed(pairs: list[Pair], limit: int) -> Response:
+    """Answer a page of keys; one pair more than `limit` says that there is a further page."""
+    told = pairs[:limit]
+    cursor = base64.urlsafe_b64encode(told[-1].key.encode()).decode() if len(pairs) > limit else ""
+    keys = [
+        {"name": pair.key, **_expiration(pair), **({} if _is_bare(pair) else {"metadata": metadata_of(pair)})}
+        for pair in told
+    ]
+    facts = {"success": True, "errors": [], "messages": [], "result": keys}
+    return _envelope(200, {**facts, "result_info": {"count": len(keys), "cursor": cursor}})
+
+
+def _expiration(pair: Pair) -> dict[str, int]:
+    return {} if pair.expires_ms is None else {"expiration": pair.expires_ms // 1000}
+
+
+def _is_bare(pair: Pair) -> bool:
+    return metadata_of(pair) is None
 
 
 def decode_pairs(body: bytes, now_ms: int) -> list[Pair]:

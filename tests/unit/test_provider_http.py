@@ -103,7 +103,7 @@ def test_a_request_without_the_token_is_refused(client: Client, header: str, exp
     ("path", "expected"),
     [
         pytest.param("/accounts/other/queues/events/messages/pull", (403, 10000), id="account"),
-        pytest.param("/accounts/acc/queues/other/messages/pull", (404, 11000), id="queue"),
+        pytest.param("/accounts/acc/queues/other/messages/pull", (404, 10104), id="queue"),
         pytest.param("/accounts/acc/somewhere", (404, 7003), id="path"),
         pytest.param(PAIRS + "/bulk", (405, 7003), id="method"),
     ],
@@ -230,3 +230,114 @@ def test_the_state_tells_what_is_in_each_queue(client: Client, clock: Clock) -> 
 )
 def test_only_a_node_s_sane_lateness_is_set(client: Client, body: dict[str, object], status: int) -> None:
     assert client.put("/emulator/nodes/fra/lateness", json=body).status_code == status
+
+
+WRITTEN = [
+    {"key": "manifest/a", "value": "one", "metadata": {"by": "origin"}},
+    {"key": "manifest/b", "value": '{"version": 2}', "expiration_ttl": 60},
+    {"key": "stock/c", "value": "3"},
+]
+
+
+@pytest.fixture
+def written(client: Client) -> Client:
+    result_of(client.put(PAIRS + "/bulk", json=WRITTEN))
+    return client
+
+
+def test_a_bulk_read_gives_values_and_null_for_those_that_are_not_there(written: Client) -> None:
+    found = result_of(written.post(PAIRS + "/bulk/get", json={"keys": ["manifest/a", "none"]}))
+    assert found == {"values": {"manifest/a": "one", "none": None}}
+    as_json = result_of(written.post(PAIRS + "/bulk/get", json={"keys": ["manifest/b", "stock/c"], "type": "json"}))
+    assert as_json == {"values": {"manifest/b": {"version": 2}, "stock/c": 3}}
+
+
+def test_a_bulk_read_gives_metadata_and_expiry_when_asked(written: Client, clock: Clock) -> None:
+    asked = {"keys": ["manifest/a", "manifest/b"], "withMetadata": True}
+    assert result_of(written.post(PAIRS + "/bulk/get", json=asked))["values"] == {
+        "manifest/a": {"value": "one", "metadata": {"by": "origin"}},
+        "manifest/b": {"value": '{"version": 2}', "metadata": None, "expiration": clock.now_ms // 1000 + 60},
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"keys": []}, id="none"),
+        pytest.param({"keys": ["k"] * 101}, id="more than a hundred"),
+        pytest.param({"keys": ["manifest/a"], "type": "arrayBuffer"}, id="bytes"),
+        pytest.param({"keys": ["manifest/a"], "type": "json"}, id="a text as JSON"),
+        pytest.param(["manifest/a"], id="a list"),
+    ],
+)
+def test_a_bulk_read_that_is_not_as_documented_is_refused(written: Client, body: object) -> None:
+    assert code_of(written.post(PAIRS + "/bulk/get", json=body))[0] == 400
+
+
+def test_keys_are_listed_a_page_at_a_time_until_the_cursor_is_empty(client: Client, clock: Clock) -> None:
+    names = [f"manifest/{number:03}" for number in range(25)]
+    pairs: list[dict[str, object]] = [{"key": name, "value": "v"} for name in names]
+    pairs[0] |= {"metadata": {"version": 7}, "expiration_ttl": 90}
+    result_of(client.put(PAIRS + "/bulk", json=[*pairs, {"key": "stock", "value": "v"}]))
+    pages: list[Any] = []
+    cursor = ""
+    while not pages or cursor:
+        answer = client.get(PAIRS + "/keys", params={"prefix": "manifest/", "limit": 10, "cursor": cursor})
+        pages.append(result_of(answer))
+        info = answer.json()["result_info"]
+        assert info["count"] == len(pages[-1])
+        cursor = info["cursor"]
+    assert [len(page) for page in pages] == [10, 10, 5]
+    assert [key["name"] for page in pages for key in page] == names
+    assert pages[0][:2] == [
+        {"name": names[0], "expiration": clock.now_ms // 1000 + 90, "metadata": {"version": 7}},
+        {"name": names[1]},
+    ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param({"limit": "9"}, id="too few"),
+        pytest.param({"limit": "1001"}, id="too many"),
+        pytest.param({"limit": "ten"}, id="no number"),
+        pytest.param({"cursor": "a"}, id="no cursor"),
+    ],
+)
+def test_a_listing_out_of_bounds_is_refused(client: Client, query: dict[str, str]) -> None:
+    assert code_of(client.get(PAIRS + "/keys", params=query))[0] == 400
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/bulk/delete"), ("DELETE", "/bulk")], ids=["now", "before"])
+def test_a_bulk_delete_takes_what_is_there_and_what_is_not(written: Client, method: str, path: str) -> None:
+    gone = written.request(method, PAIRS + path, json=["manifest/a", "none"])
+    assert result_of(gone) == {"successful_key_count": 2, "unsuccessful_keys": []}
+    assert [key["name"] for key in result_of(written.get(PAIRS + "/keys"))] == ["manifest/b", "stock/c"]
+    assert code_of(written.request(method, PAIRS + path, json=["k"] * 10_001))[0] == 400
+
+
+def test_metadata_and_expiry_of_one_key_are_told(written: Client, clock: Clock) -> None:
+    assert result_of(written.get(PAIRS + "/metadata/manifest%2Fa")) == {"by": "origin"}
+    assert result_of(written.get(PAIRS + "/metadata/stock%2Fc")) is None
+    assert code_of(written.get(PAIRS + "/metadata/none")) == (404, 10009)
+    assert written.get(PAIRS + "/values/manifest%2Fb").headers["expiration"] == str(clock.now_ms // 1000 + 60)
+    assert "expiration" not in written.get(PAIRS + "/values/manifest%2Fa").headers
+
+
+@pytest.mark.parametrize("path", ["/pull", "/ack"])
+def test_a_queue_tells_bad_json_from_another_shape(client: Client, path: str) -> None:
+    assert code_of(client.post(MESSAGES + path, content=b"{")) == (400, 10208)
+    assert code_of(client.post(MESSAGES + path, json={"batch_size": "all", "acks": 1})) == (400, 10207)
+
+
+def test_a_message_that_comes_back_too_often_is_pulled_from_the_dead_letter_queue(client: Client, clock: Clock) -> None:
+    client.post("/emulator/queues/events", json={"body": {"a": 1}})
+    attempts = []
+    while pulled := result_of(client.post(MESSAGES + "/pull", json={"visibility_timeout_ms": 1000}))["messages"]:
+        attempts.append(pulled[0]["attempts"])
+        retry = {"acks": [], "retries": [{"lease_id": pulled[0]["lease_id"], "delay_seconds": 1}]}
+        assert result_of(client.post(MESSAGES + "/ack", json=retry)) == {"ackCount": 0, "retryCount": 1, "warnings": []}
+        clock.now_ms += 1000
+    assert attempts == list(range(1, len(attempts) + 1))
+    dead = result_of(client.post("/accounts/acc/queues/events-dead/messages/pull", json={}))["messages"]
+    assert [(base64.b64decode(message["body"]), message["attempts"]) for message in dead] == [(b'{"a":1}', 1)]

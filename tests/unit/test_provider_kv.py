@@ -26,6 +26,10 @@ def write(store: KvStore, value: str, now_ms: int, *, key: str = "k", expires_ms
     store.write(MANIFESTS, [Pair(key=key, value=value.encode(), expires_ms=expires_ms)], now_ms)
 
 
+def value_of(pair: Pair | None) -> bytes | None:
+    return None if pair is None else pair.value
+
+
 class LateNode:
     """What one node was told, as it would hold it."""
 
@@ -47,21 +51,21 @@ class LateNode:
 def test_a_read_gives_the_newest_value(store: KvStore) -> None:
     write(store, "one", 0)
     write(store, "two", 1)
-    assert store.read(MANIFESTS, "k", 1) == b"two"
+    assert value_of(store.read(MANIFESTS, "k", 1)) == b"two"
     assert store.read(MANIFESTS, "other", 1) is None
 
 
 def test_a_deleted_key_is_gone_and_deleting_it_again_is_no_error(store: KvStore) -> None:
     write(store, "one", 0)
-    store.delete(MANIFESTS, "k", 1)
-    store.delete(MANIFESTS, "k", 2)
+    store.delete(MANIFESTS, ["k"], 1)
+    store.delete(MANIFESTS, ["k"], 2)
     assert store.read(MANIFESTS, "k", 2) is None
 
 
 def test_a_value_is_gone_at_its_expiry(store: KvStore) -> None:
     write(store, "one", 0, expires_ms=100)
     node = LateNode(store, 0)
-    assert store.read(MANIFESTS, "k", 99) == b"one"
+    assert value_of(store.read(MANIFESTS, "k", 99)) == b"one"
     assert node.look(99) == {"k": b"one"}
     assert store.next_change_ms(MANIFESTS, 99, 0) == 100
     assert store.read(MANIFESTS, "k", 100) is None
@@ -84,7 +88,7 @@ def test_a_late_node_sees_a_delete_late_too(store: KvStore) -> None:
     node = LateNode(store, 1000)
     write(store, "one", 0)
     assert node.look(1000) == {"k": b"one"}
-    store.delete(MANIFESTS, "k", 1500)
+    store.delete(MANIFESTS, ["k"], 1500)
     assert node.look(2499) == {"k": b"one"}
     assert node.look(2500) == {}
 
@@ -100,7 +104,7 @@ def test_nodes_of_different_lateness_share_nothing(store: KvStore) -> None:
 def test_a_node_that_starts_anew_is_told_everything_that_is_still_there(store: KvStore) -> None:
     write(store, "one", 0, key="kept")
     write(store, "two", 0, key="gone")
-    store.delete(MANIFESTS, "gone", 1)
+    store.delete(MANIFESTS, ["gone"], 1)
     assert LateNode(store, 0).look(2) == {"kept": b"one"}
 
 
@@ -118,5 +122,24 @@ def test_a_restart_keeps_the_newest_values(database: sqlite3.Connection, store: 
     write(store, "one", 0)
     write(store, "two", 5)
     again = KvStore(database, [MANIFESTS])
-    assert again.read(MANIFESTS, "k", 10) == b"two"
+    assert value_of(again.read(MANIFESTS, "k", 10)) == b"two"
     assert LateNode(again, 0).look(10) == {"k": b"two"}
+
+
+def test_keys_are_listed_in_their_order_by_prefix_and_page_and_without_those_that_expired(store: KvStore) -> None:
+    for key in ("manifest/b", "manifest/a", "other", "manifest/ä", "manifest/c"):
+        write(store, key, 0, key=key, expires_ms=50 if key == "manifest/b" else None)
+    keys = [pair.key for pair in store.page(MANIFESTS, "manifest/", "", 10, 60)]
+    assert keys == ["manifest/a", "manifest/c", "manifest/ä"]
+    assert [pair.key for pair in store.page(MANIFESTS, "manifest/", "manifest/a", 1, 10)] == ["manifest/b"]
+    assert [pair.key for pair in store.page(MANIFESTS, "", "manifest/ä", 10, 10)] == ["other"]
+
+
+def test_several_keys_are_deleted_at_once_and_late_nodes_see_that_late(store: KvStore) -> None:
+    for key in ("a", "b", "c"):
+        write(store, key, 0, key=key)
+    store.delete(MANIFESTS, ["a", "b", "none"], 100)
+    assert [pair.key for pair in store.page(MANIFESTS, "", "", 10, 100)] == ["c"]
+    node = LateNode(store, 1000)
+    assert set(node.look(1050)) == {"a", "b", "c"}
+    assert set(node.look(1100)) == {"c"}

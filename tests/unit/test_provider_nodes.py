@@ -77,7 +77,7 @@ def test_each_node_is_told_a_write_as_late_as_it_is() -> None:
             await here.control.until({"/kv/fra/manifest%2Fclip": b"one"})
             await here.control.until({"/kv/fra/manifest%2Fclip": b"one", "/kv/nrt/manifest%2Fclip": b"one"})
             assert here.now_ms() - began_ms >= 150
-            here.store.delete("manifests", "manifest/clip", here.now_ms())
+            here.store.delete("manifests", ["manifest/clip"], here.now_ms())
             here.feeder.notice()
             await here.control.until({})
 
