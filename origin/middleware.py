@@ -3,7 +3,8 @@
 Rules:
 
 1. Every answer may be read by every site: nothing here is authorised by a cookie or by an address, so there is nothing
-   that another site could borrow.
+   that another site could borrow. Pages that a browser opens with a password (`origin.guard.PageGuard`) are no
+   exception: a browser hands no answer to `*` on that it sent a password for.
 2. Whatever is raised becomes a problem (RFC 9457). No text of an exception leaves the process.
 3. What is unexpected is logged with its route, never with its address.
 """

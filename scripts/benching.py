@@ -1,4 +1,4 @@
-"""Benchmarks from one command: `scripts/bench [edge] [settle] [--quick | --full] [--json]`; no name means all."""
+"""Benchmarks from one command: `scripts/bench [edge] [settle] [reconcile] [--quick | --full] [--json]`; or all."""
 
 import argparse
 import os
@@ -9,13 +9,14 @@ from typing import Any, Final
 
 import msgspec
 
-from scripts.benchmarks import edge, settle
+from scripts.benchmarks import edge, reconcile, settle
 from scripts.benchmarks.figures import BenchError, Effort, Figure
 from scripts.vendoring import BundleError
 
 SUITES: Final[dict[str, Callable[[Effort], dict[str, Any]]]] = {
     "edge": lambda effort: edge.measure(quick=effort == "quick"),
     "settle": settle.measure,
+    "reconcile": reconcile.measure,
 }
 
 

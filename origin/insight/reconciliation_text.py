@@ -15,7 +15,7 @@ _HEADINGS: Final = (
     "drop", "total", "free", "held", "settled", "|", "issued", "came", "settled", "paid", "refused", "held", "open",
     "lapsed", "due", "unverified", "repaired", "over-issued",
 )  # fmt: skip
-_EXPLAINED: Final[dict[FindingCode, str]] = {
+EXPLAINED: Final[dict[FindingCode, str]] = {
     "stock_does_not_add_up": "free + held + settled is not the total, or not what the settlements say",
     "over_issue": "more claims were given than the published bound allows",
     "free_claims_not_settled": "free claims were reported and are not settled",
@@ -50,7 +50,7 @@ def _write_head(run: Run) -> list[str]:
     state = "in order" if not found else f"{len(found)} finding{'s' if len(found) > 1 else ''}"
     if run.away:
         state += f"; the {run.away} is away, the next run does the rest"
-    at = _write_instant(run.started_ms)
+    at = write_instant(run.started_ms)
     taken, intake = run.taken, run.report.intake
     did = (
         f"did  {taken.batches} batches ({taken.events} events) taken in, {taken.repeated} repeated, "
@@ -68,7 +68,7 @@ def _write_findings(report: Report) -> list[str]:
         return []
     width = max(len(finding.subject) for finding in report.findings)
     rows = [
-        f"  {finding.subject:<{width}}  {finding.count:>8}  {_EXPLAINED[finding.code]}" for finding in report.findings
+        f"  {finding.subject:<{width}}  {finding.count:>8}  {EXPLAINED[finding.code]}" for finding in report.findings
     ]
     return ["findings", *rows, ""]
 
@@ -97,14 +97,15 @@ def _write_drop(drop: DropReport) -> tuple[str, ...]:
 
 def _write_minutes(minutes: Sequence[Minute]) -> list[str]:
     lines = [
-        f"{_write_instant(minute.minute_ms)} {minute.drop} at node {minute.node}: {minute.issued} issued, "
+        f"{write_instant(minute.minute_ms)} {minute.drop} at node {minute.node}: {minute.issued} issued, "
         f"{minute.due} due, {minute.unverified} unverified, {minute.over_issued} over-issued, {minute.blind} blind"
         for minute in minutes[:MOST_MINUTES]
     ]
     return [*lines, ""] if lines else []
 
 
-def _write_instant(at_ms: int) -> str:
+def write_instant(at_ms: int) -> str:
+    """Return an instant as a person reads it."""
     return dt.datetime.fromtimestamp(at_ms / 1000, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 

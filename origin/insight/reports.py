@@ -4,14 +4,16 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Final
 
+import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
 from origin.database import Database
-from origin.guard import KEY_CODES, Guard
+from origin.guard import KEY_CODES, PAGE_CODES, PAGE_SCHEME, Guard, PageGuard
 from origin.insight.minutes_store import list_minutes
 from origin.insight.reconciliation import Run
+from origin.insight.report_page import POLICY, write_empty_page, write_page
 from origin.insight.runs_store import RunSummary, list_runs, read_run
 from origin.responses import MOST_DIGITS, NOT_KEPT, Handler, read_number, refuse, tell
 from shared.insight.standings import Minute
@@ -21,8 +23,17 @@ from shared.structs import Identifier, Wire
 
 SECURITY: Final = "operator"
 LATEST: Final = "latest"
+HTML: Final = "text/html"
 PAGE: Final = 50
+SHOWN_RUNS: Final = 20
+_PAGE_HEADERS: Final = {
+    **NOT_KEPT,
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
 MINUTES_PAGE: Final = 500
+_RUNS: Final = msgspec.json.Decoder(Run)
 _AFTER: Final = re.compile(r"([0-9]{1,15})-([A-Za-z0-9_-]{0,64})")
 
 RunNumber = Annotated[
@@ -67,6 +78,25 @@ OPERATIONS: Final = (
         problems=(*KEY_CODES, Code.RUN_UNKNOWN),
     ),
     Operation(
+        id="show_reconciliation",
+        method="GET",
+        path="/reconciliation",
+        summary="Read what the last run of reconciliation found, as a page.",
+        security=PAGE_SCHEME,
+        answers={200: Answer(description="The page.", media_types=(HTML,))},
+        problems=PAGE_CODES,
+    ),
+    Operation(
+        id="show_reconciliation_run",
+        method="GET",
+        path="/reconciliation/{run}",
+        summary="Read what one run of reconciliation found, as a page.",
+        security=PAGE_SCHEME,
+        parameters=(Parameter(name="run", where="path", type=RunNumber),),
+        answers={200: Answer(description="The page.", media_types=(HTML,))},
+        problems=(*PAGE_CODES, Code.RUN_UNKNOWN),
+    ),
+    Operation(
         id="list_minutes",
         method="GET",
         path="/v1/drops/{drop}/minutes",
@@ -89,6 +119,7 @@ class Reports:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._guarded = Guard(database, SECURITY)
+        self._on_page = PageGuard(database)
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return a handler for each operation."""
@@ -96,6 +127,8 @@ class Reports:
             "list_reconciliations": self._guarded(self._list),
             "read_reconciliation": self._guarded(self._read),
             "list_minutes": self._guarded(self._list_minutes),
+            "show_reconciliation": self._on_page(self._show),
+            "show_reconciliation_run": self._on_page(self._show),
         }
 
     async def _list(self, request: Request) -> Response:
@@ -115,6 +148,19 @@ class Reports:
         async with self._database.connection() as connection:
             kept = await read_run(connection, number)
         return refuse(Problem(code=Code.RUN_UNKNOWN)) if kept is None else Response(kept, 200, NOT_KEPT, JSON)
+
+    async def _show(self, request: Request) -> Response:
+        asked = request.path_params.get("run", LATEST)
+        number = read_number(asked)
+        if number is None and asked != LATEST:
+            return refuse(Problem(code=Code.RUN_UNKNOWN))
+        async with self._database.connection() as connection:
+            kept = await read_run(connection, number)
+            runs = await list_runs(connection, 10**MOST_DIGITS, SHOWN_RUNS)
+        if kept is None and number is not None:
+            return refuse(Problem(code=Code.RUN_UNKNOWN))
+        page = write_empty_page() if kept is None else write_page(_RUNS.decode(kept), runs, live=number is None)
+        return Response(page, 200, _PAGE_HEADERS, HTML)
 
     async def _list_minutes(self, request: Request) -> Response:
         asked = _AFTER.fullmatch(request.query_params.get("after", "0-"))

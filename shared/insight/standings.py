@@ -25,6 +25,9 @@ Standing = Literal["settled", "refused", "held", "outstanding", "lapsed", "due",
 STANDINGS: Final[tuple[Standing, ...]] = ("settled", "refused", "held", "outstanding", "lapsed", "due", "unverified")
 
 
+Key = tuple[str, int, str, str]  # drop, minute, node and id of a claim
+
+
 class ClaimFact(Wire, frozen=True, kw_only=True):
     """An issued claim, and what became of it.
 
@@ -202,6 +205,7 @@ class ClaimFold:
         self._drops: dict[str, ClaimCounts] = {}
         self._minute = ClaimCounts()
         self._pending: ClaimFact | None = None
+        self._key: Key = ("", 0, "", "")
         self.minutes: list[Minute] = []
         self.worst: list[Minute] = []
         for minute in before:
@@ -214,33 +218,32 @@ class ClaimFold:
             UnsortedError: when one belongs before an earlier one.
         """
         for claim in claims:
-            pending = self._pending
-            if pending is None:
-                self._pending = claim
-            elif (key := sort_key(claim)) == (last := sort_key(pending)):
+            pending, last, key = self._pending, self._key, sort_key(claim)
+            if pending is not None and key == last:
                 self._pending = merge_claims(pending, claim)
-            elif key < last:
+                continue
+            if key < last:
                 raise UnsortedError(f"claim {claim.claim_id} of {claim.drop} comes too late")
-            else:
+            if pending is not None:
                 self._count(pending)
                 if key[:3] != last[:3]:
-                    self._end_minute(pending)
-                self._pending = claim
+                    self._end_minute(last)
+            self._pending, self._key = claim, key
 
     def finish(self) -> dict[str, ClaimCounts]:
         """Return the counts of all drops that have claims."""
         if self._pending is not None:
             self._count(self._pending)
-            self._end_minute(self._pending)
+            self._end_minute(self._key)
             self._pending = None
         return self._drops
 
     def _count(self, claim: ClaimFact) -> None:
         self._minute.add(claim, self._sold_out_at_ms.get(claim.drop), self._now_ms)
 
-    def _end_minute(self, claim: ClaimFact) -> None:
-        """Close the minute of `claim`, its last one."""
-        drop, minute_ms, node, _ = sort_key(claim)
+    def _end_minute(self, last: Key) -> None:
+        """Close a minute, whose last claim had this key."""
+        drop, minute_ms, node, _ = last
         ended = self._minute.to_minute(drop, minute_ms, node)
         counts = self._drops.setdefault(drop, ClaimCounts())
         counts.include(ended)
@@ -251,7 +254,7 @@ class ClaimFold:
             self.worst = sorted([*self.worst, ended], key=_by_need)[:SHOWN_MINUTES]
 
 
-def sort_key(claim: ClaimFact) -> tuple[str, int, str, str]:
+def sort_key(claim: ClaimFact) -> Key:
     """Return drop, minute, node and id of a claim: the order in which claims are counted."""
     return claim.drop, claim.issued_at_ms // MINUTE_MS * MINUTE_MS, claim.node, claim.claim_id
 

@@ -26,6 +26,7 @@ RUN_BY = {
     "scripts/bench --json": "tests/unit/test_benching.py",
     "scripts/bench edge": "tests/emulator/test_bench_edge.py",
     "scripts/bench settle": "tests/postgres/test_bench_settle.py",
+    "scripts/bench reconcile": "tests/postgres/test_bench_reconcile.py",
     "python3 -m venv .venv": "scripts/installation.py",
     ".venv/bin/pip install --require-hashes --no-deps -r scripts/requirements/origin.txt": "scripts/installation.py",
     ".venv/bin/python -m origin.migrate": "tests/postgres/test_migrations.py",

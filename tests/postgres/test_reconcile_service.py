@@ -18,6 +18,7 @@ from origin.settlement.receipts import make_signing_key_set, parse_signing_keys
 from shared.errors import ServiceAwayError
 from tests.postgres.edge_side import EdgeSide, Node, add_drop, free_claim, now_ms, on_edge_side, provider_config, query
 from tests.postgres.world import PATIENCE_S, OriginProcess, World, until
+from tests.report_samples import make_run
 from tests.samples import ISSUER, NEW_KEY, ORIGIN_URL
 
 SIGNING_KEYS = parse_signing_keys(make_signing_key_set())
@@ -170,6 +171,46 @@ def test_reports_are_for_operators_alone(world: World, origin: OriginProcess, pa
     assert origin.client.get(path).status_code == 401
     edge = origin.client.get(path, headers=operator_headers(world.conninfo, "edge"))
     assert edge.status_code == 403
+
+
+def basic(headers: dict[str, str]) -> tuple[str, str]:
+    return "operator", headers["Authorization"].removeprefix("Bearer ")
+
+
+def test_the_page_is_opened_in_a_browser_with_an_operator_s_key_as_the_password(
+    world: World, origin: OriginProcess
+) -> None:
+    operator, edge = (basic(operator_headers(world.conninfo, kind)) for kind in ("operator", "edge"))
+    world.execute("DELETE FROM reconciliation_runs")
+    empty = origin.client.get("/reconciliation", auth=operator)
+    assert (empty.status_code, "No run has ended yet" in empty.text) == (200, True)
+    kept = msgspec.json.encode(make_run()).decode()
+    world.execute("INSERT INTO reconciliation_runs (started_ms, finished_ms, report) VALUES (1, 2, %s)", kept)
+    ((run,),) = world.execute("SELECT run_id FROM reconciliation_runs")
+    for path in ("/reconciliation", f"/reconciliation/{run}", "/reconciliation/latest"):
+        page = origin.client.get(path, auth=operator)
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert "more claims were given" in page.text
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert page.headers["cache-control"] == "no-store"
+    assert origin.client.get("/reconciliation/0", auth=operator).status_code == 404
+    assert origin.client.get("/reconciliation/x", auth=operator).status_code == 404
+    for refused in (edge, ("operator", "ct_wrong"), ("operator", "")):
+        answer = origin.client.get("/reconciliation", auth=refused)
+        assert (answer.status_code, answer.headers["www-authenticate"].split()[0]) == (401, "Basic")
+
+
+@pytest.mark.parametrize("header", ["", "Basic", "Basic =", "Basic /w==", "Bearer x", "Basic " + "A" * 500])
+def test_what_is_no_password_opens_no_page(origin: OriginProcess, header: str) -> None:
+    answer = origin.client.get("/reconciliation", headers={"Authorization": header})
+    assert (answer.status_code, answer.json()["code"]) == (401, "key_missing")
+
+
+def test_a_password_that_a_browser_sends_by_itself_changes_nothing(world: World, origin: OriginProcess) -> None:
+    operator = basic(operator_headers(world.conninfo))
+    written = origin.client.put("/v1/creators/mika", auth=operator, json={"creator": "mika", "name": "Mika"})
+    assert written.status_code == 401
+    assert origin.client.get("/v1/reconciliations", auth=operator).status_code == 401
 
 
 def test_quiet_reports_are_dropped_before_those_with_findings(world: World) -> None:
