@@ -24,6 +24,7 @@ from origin.insight.intake import Intake, QueueReader
 from origin.insight.reconcile_loop import ReconcileLoop
 from origin.insight.reconciliation import Reconciler
 from origin.insight.reports import Reports
+from origin.metrics import Metrics
 from origin.middleware import Shell, tell_http_exception
 from origin.money.caretaking import Caretaker
 from origin.money.cashier import Cashier
@@ -39,6 +40,7 @@ from origin.provider import Provider
 from origin.responses import Handler
 from origin.routes import describe, make_routes
 from origin.service import Service
+from origin.settlement.confirming import Confirmations, CountKeeper
 from origin.settlement.counter import Counter
 from origin.settlement.holding import Holding
 from origin.settlement.presenting import Trust
@@ -58,12 +60,14 @@ class Parts:
         self.database = Database(conninfo)
         self.provider = Provider(config.provider)
         self.settler = Settler(config.public_url, config.signing_keys)
-        self.writer = Writer(self.database, self.settler, read_clock_ms)
+        self.confirmations = Confirmations()
+        self.counting = CountKeeper(self.confirmations, self.database, read_clock_ms)
+        self.writer = Writer(self.database, self.settler, read_clock_ms, self.confirmations)
         self.watcher = Watcher(self.database)
         self.cards = make_card_provider(config.cards)
         self.cashier = Cashier(self.database, self.settler, self.cards, read_clock_ms)
         self.trust = Trust(keys=config.claim_keys, issuer=config.issuer, audience=config.public_url)
-        self.intake = Intake(self.database, self.settler, self.trust, read_clock_ms)
+        self.intake = Intake(self.database, self.settler, self.trust, read_clock_ms, self.confirmations)
         self.reader = QueueReader(self.database, self.provider, self.intake, config.intake_interval_ms, read_clock_ms)
 
         self.publisher = Publisher(self.database, self.provider, read_clock_ms)
@@ -90,7 +94,8 @@ class Parts:
             **settlements.handlers(),
             **holding.handlers(),
             **Passes(self.database, self.trust, config.signing_keys, read_clock_ms).handlers(),
-            **Payments(self.cashier, self.trust, read_clock_ms).handlers(),
+            **Payments(self.cashier, self.confirmations, self.trust, read_clock_ms).handlers(),
+            **Metrics(self.confirmations, self.writer, self.watcher).handlers(),
             **Counter(self.database, self.settler, config.signing_keys, read_clock_ms).handlers(),
             **Credits(self.database, self.trust, read_clock_ms).handlers(),
             **Refunds(self.database, self.settler, self.cashier, read_clock_ms).handlers(),
@@ -109,7 +114,8 @@ class Parts:
     async def run(self, _: Starlette) -> AsyncIterator[None]:
         """Start the parts, and end them in the order that loses nothing."""
         await self.database.open()
-        loops = [asyncio.create_task(loop.run()) for loop in (self.reader, self.reconciling, Caretaker(self.cashier))]
+        running = (self.reader, self.reconciling, Caretaker(self.cashier), self.counting)
+        loops = [asyncio.create_task(loop.run()) for loop in running]
         try:
             yield
         finally:
@@ -117,6 +123,8 @@ class Parts:
                 loop.cancel()
             await asyncio.wait(loops)
             await self.writer.close()
+            await self.confirmations.close()
+            await self.counting.store()
             await self.watcher.close()
             await self.provider.close()
             if self.cards is not None:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from origin import guard, service
+from origin import guard, metrics, service
 from origin.catalogue import operators, windows
 from origin.insight import edges, reports
 from origin.money import crediting, paying, refunding
@@ -41,6 +41,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *edges.OPERATIONS,
     *proving.OPERATIONS,
     *reports.OPERATIONS,
+    *metrics.OPERATIONS,
 )
 SECURITY_SCHEMES: Final = {**presenting.SECURITY_SCHEMES, **guard.SECURITY_SCHEMES}
 

@@ -140,7 +140,8 @@ class Edges:
     async def _store(self, messages: Sequence[bytes]) -> Taken:
         """Store all messages in one transaction; again when another one decided the same claims at the same time."""
         deliveries = [Delivery(name=f"post {hashlib.sha256(raw).hexdigest()[:32]}", raw=raw) for raw in messages]
-        return await self._database.repeat(lambda connection: self._intake.store_batches(connection, deliveries))
+        stored = await self._database.repeat(lambda connection: self._intake.store_batches(connection, deliveries))
+        return self._intake.count(stored)
 
 
 def tag_bytes(body: bytes) -> str:

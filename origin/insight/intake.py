@@ -15,7 +15,7 @@ Rules:
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -32,8 +32,10 @@ from origin.insight.event_store import (
     sort_batches,
 )
 from origin.provider import Provider, message_bytes
+from origin.settlement.confirming import Confirmations
 from origin.settlement.presenting import Trust
 from origin.settlement.settling import Settler
+from shared.claims.budgets import Kind, Stage, split_report
 from shared.errors import CliptillError
 from shared.insight.deliveries import WHOLE, ReadBatch, Rejection, judge_issue, read_batch, settles_by_event
 from shared.insight.events import ClaimIssued
@@ -68,16 +70,35 @@ class Taken(Wire, frozen=True, kw_only=True):
         return Taken(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
 
 
+class Stored(NamedTuple):
+    """What came of deliveries that are stored in a transaction, and where the time of each presented claim went."""
+
+    taken: Taken
+    spent_ms: tuple[dict[Stage, float], ...]
+
+
 class Intake:
     """Stores deliveries with their effects, for one origin."""
 
     def __init__(
-        self, database: Database, settler: Settler, trust: Trust, clock_ms: Callable[[], int] = read_clock_ms
+        self,
+        database: Database,
+        settler: Settler,
+        trust: Trust,
+        clock_ms: Callable[[], int] = read_clock_ms,
+        confirmations: Confirmations | None = None,
     ) -> None:
         self._database = database
         self._settler = settler
         self._trust = trust
         self._clock_ms = clock_ms
+        self.confirmations = confirmations or Confirmations()
+
+    def count(self, stored: Stored) -> Taken:
+        """Count what was confirmed, once it is committed."""
+        for spent_ms in stored.spent_ms:
+            self.confirmations.note(Kind.BULK, spent_ms)
+        return stored.taken
 
     async def take(self, deliveries: Sequence[Delivery]) -> tuple[Taken, tuple[Delivery, ...]]:
         """Store deliveries, all of them or, when that does not succeed, each by itself.
@@ -98,8 +119,8 @@ class Intake:
             log.exception("intake_batch_failed", deliveries=len(deliveries))
         return await self._take_one_by_one(deliveries)
 
-    async def store_batches(self, connection: Connection, deliveries: Sequence[Delivery]) -> Taken:
-        """Store deliveries and settle what they present, within the caller's transaction.
+    async def store_batches(self, connection: Connection, deliveries: Sequence[Delivery]) -> Stored:
+        """Store deliveries and settle what they present, within the caller's transaction; then `count` it.
 
         For any way in which reports come: the queue, or an edge that posts them to the origin itself.
         """
@@ -121,11 +142,16 @@ class Intake:
             rejected += len(rejections)
             await add_rejections(connection, delivery, batch, rejections, now_ms)
         events = await add_events(connection, [batch for _, batch in fresh], now_ms)
-        presented = await self._settle(connection, issues, now_ms)
+        spent_ms = await self._settle(connection, issues, now_ms)
         await add_issued(connection, issues, now_ms)
-        return Taken(
-            batches=len(fresh), events=events, repeated=len(told.repeated), rejected=rejected, presented=presented
+        taken = Taken(
+            batches=len(fresh),
+            events=events,
+            repeated=len(told.repeated),
+            rejected=rejected,
+            presented=len(spent_ms),
         )
+        return Stored(taken, spent_ms)
 
     def _judge(self, batches: Sequence[ReadBatch]) -> tuple[list[Issue], list[list[Rejection]]]:
         """Return the claims that the batches report, and for each batch what is forged in it."""
@@ -155,17 +181,25 @@ class Intake:
             forged.append(bad)
         return issues, forged
 
-    async def _settle(self, connection: Connection, issues: Sequence[Issue], now_ms: int) -> int:
-        claims = [
-            issue.issued.claim for issue in issues if issue.issued.claim is not None and settles_by_event(issue.issued)
+    async def _settle(
+        self, connection: Connection, issues: Sequence[Issue], now_ms: int
+    ) -> tuple[dict[Stage, float], ...]:
+        """Settle what settles by its event; return where the time of each such claim went."""
+        free = [
+            (issue.issued.claim, issue.at_ms)
+            for issue in issues
+            if issue.issued.claim is not None and settles_by_event(issue.issued)
         ]
-        if claims:
-            await self._settler.settle_in(connection, claims, "event", now_ms)
-        return len(claims)
+        if not free:
+            return ()
+        await self._settler.settle_in(connection, [claim for claim, _ in free], "event", now_ms)
+        database_ms = float(self._clock_ms() - now_ms)
+        return tuple({**split_report(claim.iat, at_ms, now_ms), Stage.DATABASE: database_ms} for claim, at_ms in free)
 
     async def _take_together(self, deliveries: Sequence[Delivery]) -> Taken:
         async with self._database.transaction() as connection:
-            return await self.store_batches(connection, deliveries)
+            stored = await self.store_batches(connection, deliveries)
+        return self.count(stored)
 
     async def _take_one_by_one(self, deliveries: Sequence[Delivery]) -> tuple[Taken, tuple[Delivery, ...]]:
         """Store each delivery alone. What fails alone stays in the queue, which gives it up after its attempts."""

@@ -18,13 +18,15 @@ from origin.insight.intake import Intake, QueueReader, Taken
 from origin.money.cashier import BATCH, Cashier
 from origin.money.orphans_store import find_orphans
 from origin.provider import Provider, ProviderAwayError
+from origin.settlement.budgets_store import read_budgets
+from origin.settlement.confirming import Confirmations
 from origin.settlement.presenting import Trust
 from origin.settlement.settling import Settler
 from origin.trail.heads import Signer, sign_open_ends
 from shared.claims.tokens import Claim
 from shared.insight.deliveries import judge_issue
 from shared.insight.events import ClaimIssued
-from shared.insight.reconciliation import Facts, Report, reconcile
+from shared.insight.reconciliation import BUDGETS_MS, Facts, Report, reconcile
 from shared.insight.standings import ClaimCounts, ClaimFold
 from shared.structs import Wire
 
@@ -72,7 +74,8 @@ class Reconciler:
         self._trust = Trust(keys=config.claim_keys, issuer=config.issuer, audience=config.public_url)
         self._settler = Settler(config.public_url, config.signing_keys)
         self._signer = Signer(config.public_url, config.signing_keys)
-        intake = Intake(database, self._settler, self._trust)
+        self._confirmations = Confirmations()
+        intake = Intake(database, self._settler, self._trust, confirmations=self._confirmations)
         self._queue = QueueReader(database, provider, intake, config.intake_interval_ms)
         self._retention_days = config.event_retention_days
 
@@ -99,6 +102,7 @@ class Reconciler:
         repaired, verified_ms = await self._repair(clock_ms)
         payments = await self._look_after_payments()
         await self._sign_trails(clock_ms())
+        await self._confirmations.store(self._database, clock_ms())
         report = await self._compare(clock_ms(), None if whole else last_ms, verified_ms)
         published, store_answered = await self._restore_manifests()
         run = Run(
@@ -221,6 +225,7 @@ class Reconciler:
                 intake=await store.read_intake_fact(connection, now_ms),
                 rejections=await store.read_rejection_facts(connection, now_ms),
                 orphans=tuple(await find_orphans(connection, now_ms)),
+                budgets=await read_budgets(connection, now_ms - BUDGETS_MS),
             )
         return reconcile(facts, counts, now_ms, fold.worst)
 

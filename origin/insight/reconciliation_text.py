@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from origin.insight.reconciliation import Run
+from shared.claims.budgets import BudgetState
 from shared.insight.reconciliation import DropReport, FindingCode, Report
 from shared.insight.standings import Minute
 
@@ -42,7 +43,16 @@ def write_run(run: Run) -> str:
     lines += _write_minutes(run.report.minutes)
     lines += _write_gaps(run.report)
     lines += [f"rejected for {item.reason}: {item.count}" for item in run.report.rejections]
+    lines += [_write_budget(budget) for budget in run.report.budgets if budget.met or budget.missed]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _write_budget(budget: BudgetState) -> str:
+    """Tell how one kind of settlement did against its deadline."""
+    asked = budget.met + sum(budget.missed.values())
+    slow = ", ".join(f"{stage} {count:,}" for stage, count in budget.missed.items())
+    text = f"{budget.kind}: {budget.met:,} of {asked:,} confirmed within {budget.deadline_ms / 1000:g} s (24 h)"
+    return f"{text}; slow: {slow}" if slow else text
 
 
 def _write_head(run: Run) -> list[str]:

@@ -24,8 +24,10 @@ from origin.money.payments_store import FIRST_LOOK_MS, StoredPayment
 from origin.money.port import PaymentProvider
 from origin.money.returning import return_claim
 from origin.money.wallet import WALLET, describe_new, has_bought, pay_from_wallet, settle_paid
+from origin.settlement.confirming import spend
 from origin.settlement.holds_store import StoredHold, list_overdue_drops, read_hold
 from origin.settlement.settling import Settler
+from shared.claims.budgets import Kind, Stage
 from shared.claims.returns import ReturnOrder
 from shared.claims.states import Actor, State
 from shared.claims.tokens import Claim, fingerprint_claim
@@ -87,6 +89,21 @@ class Cashier:
             last = began
         return await self.advance(last.payment)
 
+    async def find_kind(self, claim_id: str) -> Kind | None:
+        """Return how a held claim is paid; None when it is not held."""
+        async with self._database.connection() as connection:
+            held = await read_hold(connection, claim_id)
+        return None if held is None else Kind(held.payment)
+
+    async def give_up(self, claim_id: str) -> bool:
+        """Free what is held for a claim, and return whether it is free: what is paid for meanwhile stays settled."""
+        async with self._database.transaction() as connection:
+            held = await read_hold(connection, claim_id)
+            if held is not None:
+                await self._settler.release_in(connection, held, self._clock_ms())
+                held = await read_hold(connection, claim_id)
+        return held is not None and held.state in _NOT_HELD
+
     async def advance(self, payment: str) -> Paying:
         """Take a payment as far as it goes now; messages about it that were there before have had their effect then.
 
@@ -111,7 +128,8 @@ class Cashier:
             if stored.state not in _OPEN and not (told and stored.state == "captured" and stored.provider != WALLET):
                 return Paying(stored)
             provider = self._provider_of(stored)
-            charge = await self._look(provider, stored)
+            with spend(Stage.PAYMENT):
+                charge = await self._look(provider, stored)
             step = decide_step(stored.wanted, charge, takes_money=takes)
             if step in _STILL:
                 return Paying(stored, charge)
@@ -179,7 +197,8 @@ class Cashier:
         key = f"{stored.payment}:{step}"
         match step:
             case "capture":
-                await provider.capture(charge.reference, key)
+                with spend(Stage.PAYMENT):
+                    await provider.capture(charge.reference, key)
             case "void":
                 await provider.void(charge.reference, key)
             case "refund":

@@ -16,9 +16,12 @@ from starlette.responses import Response
 
 from origin.money.cashier import Cashier, Paying
 from origin.responses import NOT_KEPT, Handler, read_body, refuse, tell
+from origin.settlement.answers import PendingClaim, tell_pending
+from origin.settlement.confirming import Confirmations
 from origin.settlement.holding import find_claim
 from origin.settlement.presenting import CODES, PARAMETERS, SECURITY, Trust, challenge
-from origin.settlement.settlements import FINAL_CODES
+from origin.settlement.settlements import ASK_AGAIN, FINAL_CODES, respond
+from shared.claims.budgets import BUDGETS, Fallback, Kind
 from shared.money.payments import PaymentState
 from shared.openapi import Answer, Operation, Parameter
 from shared.problems import Code, Problem
@@ -59,7 +62,10 @@ OPERATIONS: Final = (
         description="The answer says how the payment stands; the settlement is read, or streamed, as ever.",
         security=SECURITY,
         parameters=(Parameter(name="claim_id", where="path", type=ClaimId), *PARAMETERS),
-        answers={200: Answer(description="How it stands.", type=PaymentView)},
+        answers={
+            200: Answer(description="How it stands.", type=PaymentView),
+            202: Answer(description="It takes its time: ask again, or wait on the stream.", type=PendingClaim),
+        },
         problems=(
             *CODES, Code.SETTLEMENT_UNKNOWN, Code.IDEMPOTENCY_CONFLICT, Code.NOT_HELD, Code.HOLD_RELEASED,
             *FINAL_CODES, Code.CREDIT_TOO_LOW, Code.PAYMENT_UNAVAILABLE, Code.UNAVAILABLE,
@@ -84,8 +90,11 @@ OPERATIONS: Final = (
 class Payments:
     """The handlers of `OPERATIONS`."""
 
-    def __init__(self, cashier: Cashier, trust: Trust, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, cashier: Cashier, confirmations: Confirmations, trust: Trust, clock_ms: Callable[[], int]
+    ) -> None:
         self._cashier = cashier
+        self._confirmations = confirmations
         self._trust = trust
         self._clock_ms = clock_ms
 
@@ -97,8 +106,23 @@ class Payments:
         claim = find_claim(request, self._trust, self._clock_ms())
         if isinstance(claim, Problem):
             return challenge(claim)
-        paying = await self._cashier.pay(claim)
+        kind = await self._cashier.find_kind(claim.jti)
+        if kind is None:
+            return refuse(Problem(code=Code.NOT_HELD))
+        paying = await self._confirmations.confirm(kind, self._cashier.pay(claim))
+        if paying is None:
+            return await self._tell_late(claim.jti, kind)
         return refuse(Problem(code=paying)) if not isinstance(paying, Paying) else tell(describe(paying))
+
+    async def _tell_late(self, claim_id: str, kind: Kind) -> Response:
+        """Return the declared fallback of a payment that takes too long."""
+        if BUDGETS[kind].fallback is Fallback.PENDING:
+            return respond(tell_pending(claim_id, self._trust.audience), ASK_AGAIN)
+        if await self._cashier.give_up(claim_id):
+            return refuse(Problem(code=Code.HOLD_RELEASED))
+        return refuse(
+            Problem(code=Code.UNAVAILABLE, retry_after_s=1)
+        )  # it was paid at the last moment: asked again, it is told
 
     async def _take_message(self, request: Request) -> Response:
         cards = self._cashier.cards

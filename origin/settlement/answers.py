@@ -97,7 +97,7 @@ class Refusal(ProblemBody, frozen=True, kw_only=True):
     stock: StockAsOf | None = None
 
 
-class HeldClaim(Wire, frozen=True, kw_only=True):
+class HeldClaim(Wire, frozen=True, kw_only=True, tag_field="status", tag="held"):
     """A claim whose units wait for its payment. The same hold is always told in the same bytes.
 
     Attributes:
@@ -107,7 +107,6 @@ class HeldClaim(Wire, frozen=True, kw_only=True):
     """
 
     claim_id: ClaimId
-    status: Literal["held"] = "held"
     held_at_ms: InstantMs
     held_until_ms: InstantMs
     drop: Identifier
@@ -117,6 +116,17 @@ class HeldClaim(Wire, frozen=True, kw_only=True):
     currency: str
     payment: Literal["card", "wallet"]
     pay_url: str
+
+
+class PendingClaim(Wire, frozen=True, kw_only=True, tag_field="status", tag="pending"):
+    """A claim that is not decided yet, though its deadline has passed: ask again, or wait on its stream.
+
+    Attributes:
+        stream_url: where one server-sent event tells the decision.
+    """
+
+    claim_id: ClaimId
+    stream_url: str
 
 
 class Reply(NamedTuple):
@@ -161,6 +171,12 @@ def sign_pass(receipt: bytes, kid: str, keys: SigningKeys) -> str | None:
 def tell_hold(hold: HeldClaim) -> Reply:
     """Return the answer that a hold is."""
     return Reply(202, JSON, _ENCODER.encode(hold))
+
+
+def tell_pending(claim_id: str, issuer: str) -> Reply:
+    """Return what is told of a claim that is still on its way."""
+    pending = PendingClaim(claim_id=claim_id, stream_url=f"{issuer}/v1/settlements/{claim_id}/stream")
+    return Reply(202, JSON, _ENCODER.encode(pending))
 
 
 def _tell_settlement(decision: Decision, keys: SigningKeys) -> Settlement:

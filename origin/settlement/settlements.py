@@ -20,14 +20,23 @@ from starlette.responses import Response
 
 from origin.database import Database
 from origin.responses import NOT_KEPT, Handler, read_json, refuse
-from origin.settlement.answers import Decision, HeldClaim, Reply, Settlement, tell_decision, tell_hold
+from origin.settlement.answers import (
+    Decision,
+    HeldClaim,
+    PendingClaim,
+    Reply,
+    Settlement,
+    tell_decision,
+    tell_hold,
+    tell_pending,
+)
 from origin.settlement.holds_store import read_hold
 from origin.settlement.presenting import CODES, PARAMETERS, SECURITY, Trust, authenticate, challenge
 from origin.settlement.receipts import SigningKeys
 from origin.settlement.settlements_store import read_decisions
 from origin.settlement.settling import Conflict
 from origin.settlement.streams import Watcher
-from origin.settlement.writer import Writer
+from origin.settlement.writer import LateError, Writer
 from shared.claims.states import State
 from shared.claims.tokens import Claim, fingerprint_claim
 from shared.openapi import Answer, Operation, Parameter
@@ -58,6 +67,12 @@ _SETTLED: Final = Answer(description="Settled.", type=Settlement)
 _HELD: Final = Answer(
     description="Units are held until it is paid (offers with payment card or wallet).", type=HeldClaim
 )
+_HELD_OR_PENDING: Final = Answer(
+    description="Units are held until it is paid; or it is not decided yet: ask again, or wait on the stream.",
+    type=HeldClaim | PendingClaim,
+    headers={"Retry-After": "seconds, while it is not decided"},
+)
+ASK_AGAIN: Final = {"Retry-After": "1"}
 _ID: Final = Parameter(name="claim_id", where="path", type=ClaimId)
 
 
@@ -83,7 +98,7 @@ OPERATIONS: Final = (
         parameters=PARAMETERS,
         body=SettlementRequest,
         body_required=False,
-        answers={200: Answer(description="Settled.", type=Settlement, headers=_TIMING), 202: _HELD},
+        answers={200: Answer(description="Settled.", type=Settlement, headers=_TIMING), 202: _HELD_OR_PENDING},
         problems=(
             *CODES, Code.CLAIM_NOT_YET_VALID, Code.CLAIM_EXPIRED, *FINAL_CODES, Code.IDEMPOTENCY_CONFLICT, *_AWAY,
             Code.BODY_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.MALFORMED_JSON, Code.UNKNOWN_FIELD,
@@ -160,7 +175,10 @@ class Settlements:
         body = await read_json(request, _DECODER, MAX_BODY_BYTES, _EMPTY)
         if isinstance(body, Problem):
             return refuse(body)
-        decided = await self._writer.settle(claim)
+        try:
+            decided = await self._writer.settle(claim)
+        except LateError:
+            return respond(tell_pending(claim.jti, self._trust.audience), ASK_AGAIN)
         timing = {"Server-Timing": f"queue;dur={decided.queue_ms:.2f}, db;dur={decided.database_ms:.2f}"}
         if isinstance(decided.decision, Conflict):
             return refuse(Problem(code=Code.IDEMPOTENCY_CONFLICT), timing)

@@ -30,6 +30,11 @@ class Watcher:
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return self._count
+
+    @property
     def is_full(self) -> bool:
         """Whether as many wait as may."""
         return self._count >= MAX_WAITING

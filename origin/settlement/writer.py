@@ -10,7 +10,9 @@ Rules:
 4. An answer is given after the commit. When it is not known whether a transaction was committed, the batch is done
    again: a decision is made once, so the second time finds it.
 5. The number of claims that wait is bounded. Beyond it a claim is refused at the door, and nothing is stored.
-6. Closing takes no more claims, and ends when all that were taken have their answer.
+6. What is not decided by its deadline (`shared.claims.budgets`) is told to be pending, and settled all the same. Each
+   confirmation is counted once, when it is made or fails, against the stage that was slow.
+7. Closing takes no more claims, and ends when all that were taken have their answer.
 """
 
 import asyncio
@@ -20,19 +22,25 @@ from typing import Final, NamedTuple
 
 from origin.database import ClashError, Database
 from origin.settlement.answers import Decision, HeldClaim
+from origin.settlement.confirming import Confirmations, deadline_s
 from origin.settlement.settling import Conflict, Settler
+from shared.claims.budgets import Kind, Stage
 from shared.claims.tokens import Claim
 from shared.errors import CliptillError, ServiceAwayError
 
 MAX_BATCH: Final = 1_000
 MAX_WAITING: Final = 4_000
 MAX_TRANSACTIONS: Final = 4  # half of the connections of a process: the others read
-RETRY_FOR_S: Final = 4.0
+RETRY_FOR_S: Final = 1.5  # with a last wait for a connection, less than the shortest deadline: away is not pending
 RETRY_PAUSE_S: Final = 0.1
 
 
 class OverloadedError(CliptillError):
     """More claims wait than this process takes."""
+
+
+class LateError(CliptillError):
+    """The deadline has passed. The claim is on its way: present it again, or wait for its decision."""
 
 
 class Timed(NamedTuple):
@@ -56,9 +64,19 @@ class Writer:
         database: open, or about to be.
         settler: what decides and writes.
         clock_ms: the origin's clock.
+        confirmations: where they are counted; its own when none are given.
     """
 
-    def __init__(self, database: Database, settler: Settler, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settler: Settler,
+        clock_ms: Callable[[], int],
+        confirmations: Confirmations | None = None,
+    ) -> None:
+        self.confirmations = confirmations or Confirmations()
+        self.waiting = 0
+        self.running = 0
         self._database = database
         self._settler = settler
         self._clock_ms = clock_ms
@@ -66,8 +84,6 @@ class Writer:
         self._busy: set[str] = set()  # drops with a batch on its way
         self._ready: dict[str, None] = {}  # drops whose claims wait for a transaction only, first come first
         self._tasks: set[asyncio.Task[None]] = set()
-        self._running = 0
-        self._waiting = 0
         self._closed = False
 
     async def settle(self, claim: Claim) -> Timed:
@@ -75,13 +91,15 @@ class Writer:
 
         Raises:
             OverloadedError: too many wait, or the writer is closing. Nothing was stored.
+            LateError: it was not decided in time, and will be.
             ServiceAwayError: the database is away. It may have been stored: present the claim again.
         """
-        if self._closed or self._waiting >= MAX_WAITING:
+        if self._closed or self.waiting >= MAX_WAITING:
+            self.confirmations.note_outcome(Kind.TAP, Stage.BATCH)
             raise OverloadedError("too many claims wait")
         loop = asyncio.get_running_loop()
         waiting = _Waiting(claim, loop.time(), loop.create_future())
-        self._waiting += 1
+        self.waiting += 1
         lane = self._lanes.get(claim.drop)
         if lane is not None:
             lane.append(waiting)
@@ -90,7 +108,11 @@ class Writer:
             if claim.drop not in self._busy:
                 self._ready[claim.drop] = None
                 self._begin()
-        return await waiting.answer
+        late = loop.call_later(deadline_s(Kind.TAP), _tell_late, waiting.answer)
+        try:
+            return await waiting.answer
+        finally:
+            late.cancel()
 
     async def close(self) -> None:
         """Take no more claims, and wait until all that were taken are answered."""
@@ -100,8 +122,8 @@ class Writer:
 
     def _begin(self) -> None:
         """Begin as many transactions as may run, and share the ready drops out among them (rule 3)."""
-        while self._ready and self._running < MAX_TRANSACTIONS:
-            share = -(-len(self._ready) // (MAX_TRANSACTIONS - self._running))
+        while self._ready and self.running < MAX_TRANSACTIONS:
+            share = -(-len(self._ready) // (MAX_TRANSACTIONS - self.running))
             batch: list[_Waiting] = []
             drops: list[str] = []
             while self._ready and len(drops) < share and len(batch) < MAX_BATCH:
@@ -110,8 +132,8 @@ class Writer:
                 drops.append(drop)
                 batch += self._take(drop, MAX_BATCH - len(batch))
             self._busy.update(drops)
-            self._waiting -= len(batch)
-            self._running += 1
+            self.waiting -= len(batch)
+            self.running += 1
             task = asyncio.create_task(self._run(drops, batch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -127,7 +149,7 @@ class Writer:
         await self._settle_batch(batch)
         self._busy.difference_update(drops)
         self._ready.update(dict.fromkeys(drop for drop in drops if drop in self._lanes))
-        self._running -= 1
+        self.running -= 1
         self._begin()
 
     async def _settle_batch(self, batch: list[_Waiting]) -> None:
@@ -136,14 +158,17 @@ class Writer:
         try:
             decisions = await self._commit([waiting.claim for waiting in batch], began_s + RETRY_FOR_S)
         except Exception as error:  # noqa: BLE001 - every claim that was taken is answered, whatever happened
+            self.confirmations.note_outcome(Kind.TAP, Stage.DATABASE, len(batch))
             for waiting in batch:
                 if not waiting.answer.done():
                     waiting.answer.set_exception(error)
             return
         database_ms = (loop.time() - began_s) * 1000
         for waiting, decision in zip(batch, decisions, strict=True):
+            queue_ms = (began_s - waiting.since_s) * 1000
+            self.confirmations.note(_kind_of(decision), {Stage.BATCH: queue_ms, Stage.DATABASE: database_ms})
             if not waiting.answer.done():  # its client may have gone
-                waiting.answer.set_result(Timed(decision, (began_s - waiting.since_s) * 1000, database_ms))
+                waiting.answer.set_result(Timed(decision, queue_ms, database_ms))
 
     async def _commit(self, claims: list[Claim], until_s: float) -> list[Decision | HeldClaim | Conflict]:
         """Settle in one transaction; do it again while that makes sense (rule 4)."""
@@ -159,3 +184,12 @@ class Writer:
                 if loop.time() > until_s:
                     raise
             await asyncio.sleep(RETRY_PAUSE_S)
+
+
+def _kind_of(decision: Decision | HeldClaim | Conflict) -> Kind:
+    return Kind(decision.payment) if isinstance(decision, HeldClaim) else Kind.TAP
+
+
+def _tell_late(answer: asyncio.Future[Timed]) -> None:
+    if not answer.done():
+        answer.set_exception(LateError("not decided in time"))

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 from shared.catalogue.stock import LATE_MS, bound_over_issue, set_admission_rate
+from shared.claims.budgets import BudgetState
 from shared.insight.orphans import OrphanCode, OrphanFact
 from shared.insight.standings import ALARM_MS, ClaimCounts, Minute
 from shared.structs import Wire
@@ -23,6 +24,7 @@ from shared.structs import Wire
 GAP_GRACE_MS: Final = 15 * 60_000
 CLOCK_AHEAD_MS: Final = 5_000  # as far as `shared.claims.tokens` and `shared.catalogue.stock` let two clocks differ
 SHOWN_GAPS: Final = 50
+BUDGETS_MS: Final = 24 * 3_600_000
 
 FindingCode = (
     OrphanCode
@@ -115,6 +117,7 @@ class Facts(Wire, frozen=True, kw_only=True):
     intake: IntakeFact
     rejections: tuple[RejectionFact, ...]
     orphans: tuple[OrphanFact, ...] = ()
+    budgets: tuple[BudgetState, ...] = ()
 
 
 class DropReport(Wire, frozen=True, kw_only=True):
@@ -187,6 +190,7 @@ class Report(Wire, frozen=True, kw_only=True):
         gaps: those with the most missing batches first, at most `SHOWN_GAPS`.
         minutes: those with the most claims that are not as they should be, by drop, minute and node.
         orphans: money without goods, goods without money.
+        budgets: confirmations against their deadlines, of all processes, over `BUDGETS_MS`.
         missing_batches, lost_batches: over all gaps; the lost ones are among the missing ones.
     """
 
@@ -199,6 +203,7 @@ class Report(Wire, frozen=True, kw_only=True):
     rejections: tuple[RejectionFact, ...]
     orphans: tuple[OrphanFact, ...] = ()
     minutes: tuple[Minute, ...] = ()
+    budgets: tuple[BudgetState, ...] = ()
 
 
 def reconcile(facts: Facts, counts: Mapping[str, ClaimCounts], now_ms: int, minutes: Sequence[Minute] = ()) -> Report:
@@ -226,6 +231,7 @@ def reconcile(facts: Facts, counts: Mapping[str, ClaimCounts], now_ms: int, minu
         rejections=tuple(sorted(facts.rejections, key=lambda rejection: rejection.reason)),
         orphans=facts.orphans,
         minutes=tuple(minutes),
+        budgets=facts.budgets,
     )
 
 

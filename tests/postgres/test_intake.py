@@ -9,6 +9,7 @@ import pytest
 from origin.insight import event_store
 from origin.insight.event_store import Delivery, drop_expired, make_partitions
 from origin.provider import ProviderAwayError
+from shared.claims.budgets import Kind
 from shared.claims.tokens import sign_claim
 from shared.errors import ServiceAwayError
 from tests.postgres.edge_side import EdgeSide, Node, add_drop, free_claim, now_ms, on_edge_side, query
@@ -42,6 +43,7 @@ def test_a_free_claim_settles_from_its_event_and_the_message_is_acknowledged(sto
         taken, _ = await side.reader.pull_once()
         assert (taken.batches, taken.events, taken.presented) == (1, 1, 1)
         assert side.backlog() == 0
+        assert side.intake.confirmations.count(Kind.BULK, None) == 1
 
     on_edge_side(stocked, story)
     assert settled(stocked) == [free_claim(1).jti]

@@ -317,3 +317,19 @@ def test_what_is_older_than_the_retention_is_dropped(cron: Cron) -> None:
     assert cron.report(CLIPTILL_EVENT_RETENTION_DAYS="11")[1]["expired"]["rows"] == 0
     report = cron.report(CLIPTILL_EVENT_RETENTION_DAYS="9")[1]
     assert (report["expired"]["rows"], report["report"]["intake"]["nodes"]) == (2, 0)
+
+
+def test_the_report_has_the_budgets_of_all_processes(cron: Cron) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    with psycopg.connect(cron.conninfo, autocommit=True) as connection:
+        connection.execute("INSERT INTO budget_counts VALUES (%s, 'tap', '', 8)", [now_ms])
+        connection.execute("INSERT INTO budget_counts VALUES (%s, 'tap', 'batch', 2)", [now_ms])
+    _, output, _ = cron.run()
+    assert "tap: 8 of 10 confirmed within 4 s (24 h); slow: batch 2" in output.splitlines()
+
+
+def test_what_reconciliation_takes_from_the_queue_is_counted(cron: Cron) -> None:
+    cron.provider.send(Node("n").report(free_claim(1)))
+    _, report = cron.report()
+    (bulk,) = (budget for budget in report["report"]["budgets"] if budget["kind"] == "bulk")
+    assert (bulk["met"], bulk["missed"]) == (1, {})

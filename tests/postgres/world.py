@@ -131,7 +131,7 @@ class OriginProcess:
         while True:
             try:
                 answer = self.settle(tap)
-                if answer.status_code < 500:
+                if answer.status_code < 500 and answer.json().get("status") != "pending":
                     return answer
             except httpx.TransportError:
                 if time.monotonic() > deadline:

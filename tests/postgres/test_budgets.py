@@ -1,0 +1,105 @@
+"""Deadlines over HTTP: what is late is pending or released, is counted once, and several processes add up."""
+
+import asyncio
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+
+from origin.database import Database
+from origin.settlement.budgets_store import HOUR_MS, KEPT_MS, add_counts, read_budgets
+from origin.settlement.confirming import Confirmations
+from shared.claims.budgets import BudgetState, Kind, Stage
+from tests.postgres.world import OriginProcess, Tap, World, until
+
+MISSED_WALLET = 'cliptill_budget_misses_total{kind="wallet",stage="database"}'
+NOW_MS = 1_800_000_000_000
+
+
+def metric(origin: OriginProcess, name: str) -> float:
+    """Return the value of one line of `/metrics`."""
+    told = origin.client.get("/metrics")
+    assert told.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    found = re.search(rf"^{re.escape(name)} (\S+)$", told.text, re.MULTILINE)
+    assert found, told.text
+    return float(found.group(1))
+
+
+def test_a_claim_that_takes_too_long_is_pending_and_settles_all_the_same(world: World) -> None:
+    origin, tap = world.start(), Tap()
+    with world.hold() as hold:
+        late = origin.settle(tap)
+        assert (late.status_code, late.headers["retry-after"]) == (202, "1")
+        assert late.json() == {
+            "status": "pending",
+            "claim_id": tap.claim.jti,
+            "stream_url": f"{tap.claim.aud}/v1/settlements/{tap.claim.jti}/stream",
+        }
+        hold.release()
+    until(lambda: world.count() == 1)
+    settled = origin.settle(tap)
+    assert (settled.status_code, settled.json()["run_numbers"]) == (200, [1])
+    assert metric(origin, 'cliptill_budget_misses_total{kind="tap",stage="database"}') == 1
+    assert metric(origin, 'cliptill_confirmations_total{kind="tap"}') == 1
+
+
+def test_a_wallet_payment_that_takes_too_long_is_refused_and_frees_the_units(world: World) -> None:
+    world.add_paid_offer("wallet")
+    origin, tap = world.start(), Tap()
+    assert origin.settle(tap).status_code == 202
+    assert world.stock() == (99, 1, 0)
+    with world.hold() as hold, ThreadPoolExecutor(1) as pool:
+        paying = pool.submit(origin.post, tap, "/payment")
+        until(lambda: metric(origin, MISSED_WALLET) == 1)
+        hold.release()
+        late = paying.result()
+    assert (late.status_code, late.json()["code"]) == (410, "hold_released")
+    assert world.stock() == (100, 0, 0)
+    assert world.execute("SELECT count(*) FROM payments") == [(0,)]
+
+
+def test_metrics_name_no_person_and_no_drop(origin: OriginProcess) -> None:
+    tap = Tap()
+    origin.settle(tap)
+    text = origin.client.get("/metrics").text
+    labels = set(re.findall(r'(\w+)="', text))
+    assert labels == {"kind", "stage"}
+    assert all(secret not in text for secret in (tap.claim.drop, tap.claim.jti, tap.viewer.thumbprint))
+
+
+def test_counts_of_several_processes_add_up(conninfo: str) -> None:
+    async def act() -> dict[Kind, BudgetState]:
+        database = Database(conninfo)
+        await database.open()
+        try:
+            for _ in range(2):
+                one = Confirmations()
+                one.note(Kind.TAP, {Stage.DATABASE: 5.0})
+                one.note(Kind.TAP, {Stage.BATCH: 9_000.0})
+                await one.store(database, NOW_MS)
+                await one.store(database, NOW_MS)  # nothing is counted twice
+            async with database.connection() as connection:
+                return {state.kind: state for state in await read_budgets(connection, NOW_MS)}
+        finally:
+            await database.close()
+
+    states = asyncio.run(act())
+    assert (states[Kind.TAP].met, states[Kind.TAP].missed) == (2, {Stage.BATCH: 2})
+
+
+def test_old_counts_are_forgotten(conninfo: str) -> None:
+    async def act() -> None:
+        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+            await add_counts(connection, {(Kind.TAP, None): 1}, NOW_MS)
+            await add_counts(connection, {(Kind.TAP, None): 1}, NOW_MS + KEPT_MS + HOUR_MS)
+            assert sum(state.met for state in await read_budgets(connection, 0)) == 1
+
+    asyncio.run(act())
+
+
+def test_a_process_that_ends_leaves_its_counts(world: World) -> None:
+    world.execute("DELETE FROM budget_counts")
+    origin = world.start()
+    origin.settle(Tap())
+    assert origin.stop() == 0
+    assert world.execute("SELECT kind, stage, count FROM budget_counts") == [("tap", "", 1)]
