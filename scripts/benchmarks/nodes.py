@@ -58,9 +58,13 @@ const edge :Workerd.Worker = (
   %(storage)s
 );
 """
-_SPOOL: Final = '(name = "SPOOL", durableObjectNamespace = "Spool"),'
+_SPOOL: Final = """\
+(name = "SPOOL", durableObjectNamespace = "Spool"), (name = "SHELF", durableObjectNamespace = "ManifestShelf"),"""
 _STORAGE: Final = """\
-  durableObjectNamespaces = [(className = "Spool", uniqueKey = "spool", enableSql = true, preventEviction = true)],
+  durableObjectNamespaces = [
+    (className = "Spool", uniqueKey = "spool", enableSql = true, preventEviction = true),
+    (className = "ManifestShelf", uniqueKey = "shelf", enableSql = true),
+  ],
   durableObjectStorage = (localDisk = "state"),
 """
 

@@ -50,6 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # a cold edge asks for many clips at once
 
     def handle_error(self, *_connection: object) -> None:
         """Say nothing of an edge that ended in the middle of a request."""

@@ -174,15 +174,21 @@ export class Claims {
     this.#given.set(id, { body, asked, expiresAtMs });
     if (this.#given.size > CLAIMS_MOST) this.#given.delete(/** @type {string} */ (this.#given.keys().next().value));
     const event = { type: "claim_issued", claim_id: id, drop, clip: manifest.clip, offer: offer.offer, token };
-    this.#report({ ...event, expires_at_ms: expiresAtMs }, place, ctx);
+    await this.#report({ ...event, expires_at_ms: expiresAtMs }, place, ctx);
     return body;
   }
 
-  /** @param {object} event @param {Place} place @param {ExecutionContext} ctx */
+  /**
+   * Report before the answer, as the product's node does: what is acknowledged is on disk.
+   *
+   * @param {object} event @param {Place} place @param {ExecutionContext} ctx
+   */
   #report(event, { colo, country }, ctx) {
     this.#seq += 1;
     const batch = { v: 1, node: this.#node, colo, country, seq: this.#seq, at_ms: Date.now(), events: [event] };
-    ctx.waitUntil(this.#queue.send(JSON.stringify(batch)));
+    const kept = this.#queue.send(JSON.stringify(batch));
+    ctx.waitUntil(kept);
+    return kept;
   }
 }
 

@@ -13,6 +13,7 @@ import { Caches } from "./caches.mjs";
 import { Claims } from "./claims.mjs";
 import { Overlays } from "./overlays.mjs";
 
+export { ManifestShelf } from "../../emulator/runtime/manifest_shelf.mjs";
 export { Spool } from "../../emulator/runtime/spool.mjs";
 
 const OVERLAY = /^\/v1\/clips\/([^/]+)\/overlay$/;
@@ -40,7 +41,8 @@ let isolate;
 
 /** @param {any} env */
 function start(env) {
-  const caches = new Caches(new KvNamespace(env.ORIGIN_URL), new MemoryCache(), env.ORIGIN_URL);
+  const manifests = new KvNamespace(env.ORIGIN_URL, () => env.SHELF.get(env.SHELF.idFromName("shelf")));
+  const caches = new Caches(manifests, new MemoryCache(), env.ORIGIN_URL);
   const queue = new WorkerQueue(() => env.SPOOL.get(env.SPOOL.idFromName("spool")));
   return { overlays: new Overlays(caches, env.ORIGIN_URL), claims: new Claims(caches, queue, env) };
 }

@@ -1,29 +1,31 @@
 /**
  * The queue binding `EVENTS` of a node that stands alone: what several requests report at one moment goes into the spool
- * together, and each is told when its own is there. What cannot be put there waits here, bounded; what is lost is counted,
- * and told to the spool as soon as it takes something again.
+ * together, and each is told when its own is there. What the spool does not take waits here, bounded, and goes with what
+ * comes next; what is lost is counted, and told to the spool as soon as it takes something again.
  *
  * The class has the name by which the SDK knows such a binding.
  */
 
 const TAKEN_AT_ONCE = 500;
+const WAITING_MOST = 20_000;
 /** Writing to the disk holds the whole node up: when much is reported, it happens this often, for all at once. */
 const ROUND_EVERY_MS = 10;
-const WAITING_MOST = 20_000;
-const PAUSE_MS = 200;
-/** A request that hands over may be given up half way: after this long another one does it again. */
+/** How long a spool is waited for. */
+const ROUND_MOST_MS = 1000;
+/** A request that hands over may be cut off: after this long the next one sees to what it left. */
 const GIVEN_UP_MS = 5000;
 
-/** @typedef {{ message: string, kept: boolean }} Entry */
+/** @typedef {{ message: string, tried: boolean, kept: boolean }} Entry */
+/** @typedef {{ promise: Promise<void>, resolve: () => void, beganMs: number }} Round */
 
 export class WorkerQueue {
   #spool;
   /** @type {Entry[]} */
   #waiting = [];
   #lost = 0;
-  /** @type {Promise<unknown> | undefined} ends when the handing over that is under way does, well or not */
+  /** @type {Round | undefined} the handing over that is under way */
   #round;
-  #ledAtMs = 0;
+  #handedAtMs = Number.NEGATIVE_INFINITY;
 
   /** @param {() => { add: (messages: string[], lost: number) => Promise<unknown> }} spool gives a stub for this request */
   constructor(spool) {
@@ -37,37 +39,42 @@ export class WorkerQueue {
 
   /**
    * @param {string} message
-   * @returns {Promise<void>} settles once the message is in the spool; at once if it is lost
+   * @returns {Promise<void>} settles once the spool has the message, or has failed to take it
    */
   async send(message) {
     if (this.#waiting.length >= WAITING_MOST) {
       this.#lost += 1;
       return;
     }
-    const entry = { message, kept: false };
+    const entry = { message, tried: false, kept: false };
     this.#waiting.push(entry);
-    while (!entry.kept) await (this.#round ? this.#follow(this.#round) : this.#lead());
+    // One that is under way may have left without it; then one of those that waited sees to the next.
+    while (!entry.tried) await (this.#underWay() ?? this.#lead());
   }
 
-  /** @param {Promise<unknown>} round */
-  async #follow(round) {
-    const isOver = await Promise.race([round.then(() => true), scheduler.wait(GIVEN_UP_MS)]);
-    if (!isOver && this.#round === round) this.#round = undefined;
+  #underWay() {
+    const round = this.#round;
+    if (!round || performance.now() - round.beganMs < GIVEN_UP_MS) return round?.promise;
+    this.#end(round);
+    return undefined;
   }
 
-  /** Each request leads once at most, and within its own time: no other's end can cut it off. */
   async #lead() {
+    /** @type {PromiseWithResolvers<void>} */
     const { promise, resolve } = Promise.withResolvers();
-    this.#round = promise;
-    try {
-      const inMs = this.#ledAtMs + ROUND_EVERY_MS - Date.now();
-      if (inMs > 0) await scheduler.wait(Math.min(inMs, ROUND_EVERY_MS));
-      this.#ledAtMs = Date.now();
-      await this.#hand();
-    } finally {
-      if (this.#round === promise) this.#round = undefined;
-      resolve(undefined);
-    }
+    const round = { promise, resolve, beganMs: performance.now() };
+    this.#round = round;
+    const inMs = this.#handedAtMs + ROUND_EVERY_MS - round.beganMs;
+    if (inMs > 0) await scheduler.wait(inMs);
+    this.#handedAtMs = performance.now();
+    await this.#hand();
+    this.#end(round);
+  }
+
+  /** @param {Round} round */
+  #end(round) {
+    if (this.#round === round) this.#round = undefined;
+    round.resolve();
   }
 
   /** What is handed over leaves only when the spool has it: twice is once to the origin, which knows each by its number. */
@@ -76,13 +83,14 @@ export class WorkerQueue {
     const lost = this.#lost;
     const messages = taken.map(({ message }) => message);
     try {
-      await this.#spool().add(messages, lost);
+      const late = scheduler.wait(ROUND_MOST_MS).then(() => Promise.reject(new Error("it does not answer")));
+      await Promise.race([this.#spool().add(messages, lost), late]);
       for (const entry of taken) entry.kept = true;
       this.#waiting = this.#waiting.filter(({ kept }) => !kept);
       this.#lost = Math.max(0, this.#lost - lost);
     } catch (error) {
       console.error(`the spool does not take events: ${/** @type {Error} */ (error).message}`);
-      await scheduler.wait(PAUSE_MS);
     }
+    for (const entry of taken) entry.tried = true;
   }
 }

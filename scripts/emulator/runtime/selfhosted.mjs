@@ -22,7 +22,6 @@ export { Spool } from "./spool.mjs";
 /** Read by the app. */
 const PASSED_ON = ["ORIGIN_URL", "ISSUER", "CLAIM_KEYS", "PUBLIC_URL", "STOCK_TIMEOUT_MS"];
 
-const HELD_MOST_MS = 1000;
 /** Where the platform tells a client's address. */
 const ADDRESS = "cf-connecting-ip";
 
@@ -99,7 +98,7 @@ function serveAsset(request) {
 
 /**
  * Answer what reports something once that is on disk: what is acknowledged outlives a kill. A spool that takes nothing
- * holds nobody up for long: then what waits and what is lost shows in the node's status, and as gaps at the origin.
+ * holds nobody up for long; what waits and what is lost shows in the node's status, and as gaps at the origin.
  *
  * @param {Request} request
  * @param {any} env
@@ -113,7 +112,7 @@ async function answerOnceKept(request, env, ctx) {
     reports.push(work);
   };
   const response = await host.answer(request, env, { waitUntil, props: ctx.props });
-  if (reports.length) await Promise.race([Promise.all(reports), scheduler.wait(HELD_MOST_MS)]);
+  await Promise.all(reports);
   return response;
 }
 
