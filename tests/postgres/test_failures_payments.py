@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.postgres.till import Till, find, post_message
+from tests.postgres.till import Till, bring, find, post_message, sell_free, take_back
 from tests.postgres.world import OriginProcess, Tap, together, until
 
 
@@ -311,3 +311,70 @@ def test_of_many_viewers_who_pay_for_the_last_units_each_has_goods_or_money(till
     assert find(till.world.conninfo) == []
     assert till.world.stock() == (0, 0, 3)
     assert sorted(state for tap in taps for state in till.state_of(tap)) == ["captured"] * 3 + ["refunded"] * 5
+
+
+def test_a_message_whose_effect_was_killed_still_settles_when_it_comes_again(till: Till) -> None:
+    """Failure table: a retry counted zero times (dedup key stored before the effect)."""
+    dying = till.world.start()
+    tap = till.begin(dying)
+    till.sandbox.fault(silent=True)
+    till.sandbox.pay(tap)
+    name = f"{tap.claim.jti}.1"
+    till.sandbox.fault(silent=True, hang="capture")
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(post_message, dying, name)
+        until(till.sandbox.stands_still)
+        dying.kill()
+        assert isinstance(asked.exception(), httpx.TransportError)
+    till.sandbox.fault(silent=True)
+    waiting = "SELECT count(*) FROM payment_messages WHERE applied_ms IS NULL"
+    assert (till.state_of(tap), till.world.execute(waiting)) == (["begun"], [(1,)])
+    after = till.world.start()
+    assert [post_message(after, name).status_code for _ in range(3)] == [204] * 3
+    assert till.state_of(tap) == ["captured"]
+    assert till.world.execute(waiting) == [(0,)]
+    assert till.world.stock() == (99, 0, 1)
+    till.assert_in_order()
+
+
+@pytest.mark.parametrize("stands", ["claimed", "held", "lapsed", "released", "settled", "paid", "refused", "returned"])
+def test_a_cancel_in_each_state_restores_exactly_what_was_taken(
+    till: Till, counter: OriginProcess, operator: dict[str, str], stands: str
+) -> None:
+    """Failure table: cancel frees nothing."""
+    till.sandbox.fault(silent=True)
+    others = [sell_free(counter) for _ in range(2)]
+    tap = bring(till, counter, stands, operator)
+    counter.post(tap, "/release")
+    for way in ("cancel", "refund", "cancel", "refund"):
+        take_back(counter, tap, way, operator)
+    assert till.world.stock() == (98, 0, 2)  # what the others have, and nothing else
+    assert [counter.read(other).status_code for other in others] == [200, 200]
+    assert find(till.world.conninfo) == []
+
+
+def test_of_two_processes_under_payments_one_is_killed_and_each_viewer_has_goods_or_money(till: Till) -> None:
+    """Failure table: paid, no goods. Kill -9 at whatever point each of many payments has reached."""
+    dying, living = till.world.start(), till.world.start()
+    till.sandbox.tell(living)
+    taps = [till.begin(living) for _ in range(24)]
+    till.sandbox.fault(answer_ms=20, duplicates=1)
+
+    def pay(place: int) -> None:
+        till.sandbox.pay(taps[place])
+        if place == 10:
+            dying.kill()
+        try:
+            dying.post(taps[place], "/payment")
+        except httpx.TransportError:
+            return
+
+    together(pay, range(len(taps)), workers=6)
+    till.sandbox.fault()
+    for tap in taps:
+        till.until_states(tap, "captured")
+    assert till.world.stock() == (76, 0, 24)
+    assert till.world.numbers() == list(range(1, 25))
+    taken = [charge["captured_minor"] for tap in taps for charge in till.sandbox.charges_of(tap)]
+    assert taken == [990] * 24
+    till.assert_in_order()

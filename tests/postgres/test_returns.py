@@ -1,7 +1,6 @@
 """Cancels and refunds on a real server: units and money come back once, also when the process is killed in between."""
 
 import asyncio
-import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,31 +9,8 @@ import psycopg
 import pytest
 
 from origin.trail.auditing import audit_drop
-from tests.postgres.till import Till, post_message
-from tests.postgres.world import OriginProcess, Tap, Viewer, together, until
-
-KEYS = (f"return-key-{number:022d}" for number in itertools.count())
-
-
-def ask(
-    origin: OriginProcess, tap: Tap, way: str, operator: dict[str, str], key: str = "", **order: Any
-) -> httpx.Response:
-    path = f"/v1/settlements/{tap.claim.jti}/{way}"
-    return origin.client.post(path, json={"key": key or next(KEYS), **order}, headers=operator)
-
-
-def sell_free(origin: OriginProcess) -> Tap:
-    tap = Tap(lines=[{"sku": "sku-1", "quantity": 1, "unit_minor": 0}])
-    assert origin.settle(tap).status_code == 200
-    return tap
-
-
-def sell(till: Till, origin: OriginProcess) -> Tap:
-    tap = till.begin(origin)
-    till.sandbox.fault(silent=True)
-    till.sandbox.pay(tap)
-    assert origin.post(tap, "/payment").json()["state"] == "captured"
-    return tap
+from tests.postgres.till import Till, free_tap, post_message, sell, sell_free, take_back
+from tests.postgres.world import OriginProcess, Viewer, together, until
 
 
 def audit_faults(till: Till) -> Any:
@@ -53,12 +29,14 @@ def test_a_cancelled_claim_gives_its_unit_back_once(
     """Failure table: cancel frees nothing."""
     tap = sell_free(counter)
     assert till.world.stock() == (99, 0, 1)
-    answer = ask(counter, tap, "cancel", operator, key="k" * 22, reason="the oven broke")
+    answer = take_back(counter, tap, "cancel", operator, key="k" * 22, reason="the oven broke")
     assert (answer.status_code, answer.json()["state"], answer.json()["units"]) == (200, "cancelled", 1)
-    assert ask(counter, tap, "cancel", operator, key="k" * 22, reason="the oven broke").content == answer.content
+    assert take_back(counter, tap, "cancel", operator, key="k" * 22, reason="the oven broke").content == answer.content
     for way in ("cancel", "refund"):
-        assert ask(counter, tap, way, operator).json()["code"] == "already_returned"
-    assert ask(counter, tap, "cancel", operator, key="k" * 22, reason="another").json()["code"] == "already_returned"
+        assert take_back(counter, tap, way, operator).json()["code"] == "already_returned"
+    assert (
+        take_back(counter, tap, "cancel", operator, key="k" * 22, reason="another").json()["code"] == "already_returned"
+    )
     assert till.world.stock() == (100, 0, 0)
 
 
@@ -66,7 +44,7 @@ def test_who_asks_again_is_told_that_the_receipt_does_not_count(
     till: Till, counter: OriginProcess, operator: dict[str, str]
 ) -> None:
     tap = sell_free(counter)
-    ask(counter, tap, "cancel", operator)
+    take_back(counter, tap, "cancel", operator)
     for answer in (counter.read(tap), counter.settle(tap)):
         assert (answer.status_code, answer.json()["code"]) == (410, "claim_cancelled")
         assert "receipt" not in answer.json()
@@ -79,8 +57,8 @@ def test_a_refund_sends_the_money_and_the_unit_back_once(
 ) -> None:
     """Failure table: cancel frees nothing."""
     tap = sell(till, counter)
-    assert ask(counter, tap, "cancel", operator).json()["code"] == "refund_needed"
-    answers = together(lambda _: ask(counter, tap, "refund", operator), range(8))
+    assert take_back(counter, tap, "cancel", operator).json()["code"] == "refund_needed"
+    answers = together(lambda _: take_back(counter, tap, "refund", operator), range(8))
     assert sorted(answer.status_code for answer in answers) == [200] + [409] * 7
     assert till.world.stock() == (100, 0, 0)
     till.until_states(tap, "refunded")
@@ -108,7 +86,7 @@ def test_a_wrong_refund_is_refused_and_changes_nothing(
     till: Till, counter: OriginProcess, operator: dict[str, str], order: dict[str, Any], code: str
 ) -> None:
     tap = sell(till, counter)
-    assert ask(counter, tap, "refund", operator, **order).json()["code"] == code
+    assert take_back(counter, tap, "refund", operator, **order).json()["code"] == code
     assert (till.state_of(tap), till.world.stock()) == (["captured"], (99, 0, 1))
     assert counter.read(tap).status_code == 200
     till.assert_in_order()
@@ -118,18 +96,18 @@ def test_what_is_not_there_not_settled_or_not_paid_is_not_refunded(
     till: Till, counter: OriginProcess, operator: dict[str, str]
 ) -> None:
     free, held = sell_free(counter), till.begin(counter)
-    assert ask(counter, free, "refund", operator).json()["code"] == "nothing_paid"
-    assert ask(counter, held, "refund", operator).json()["code"] == "settlement_unknown"
+    assert take_back(counter, free, "refund", operator).json()["code"] == "nothing_paid"
+    assert take_back(counter, held, "refund", operator).json()["code"] == "settlement_unknown"
     till.world.execute("UPDATE drops SET total = 2, free = 0")
-    refused = Tap(lines=[{"sku": "sku-1", "quantity": 1, "unit_minor": 0}])
+    refused = free_tap()
     assert counter.settle(refused).json()["code"] == "sold_out"
-    assert ask(counter, refused, "cancel", operator).json()["code"] == "not_settled"
-    assert ask(counter, free, "cancel", {}).json()["code"] == "key_missing"
+    assert take_back(counter, refused, "cancel", operator).json()["code"] == "not_settled"
+    assert take_back(counter, free, "cancel", {}).json()["code"] == "key_missing"
 
 
 def test_a_part_of_the_money_may_be_kept(till: Till, counter: OriginProcess, operator: dict[str, str]) -> None:
     tap = sell(till, counter)
-    assert ask(counter, tap, "refund", operator, amount_minor=400).json()["refund_minor"] == 400
+    assert take_back(counter, tap, "refund", operator, amount_minor=400).json()["refund_minor"] == 400
     till.until_states(tap, "refunded")
     assert till.sandbox.charges_of(tap)[0]["refunded_minor"] == 400
     sales = "SELECT account, balance_minor FROM ledger_accounts WHERE balance_minor <> 0 ORDER BY account"
@@ -142,10 +120,10 @@ def test_a_returned_unit_is_sold_again_under_a_new_number(
 ) -> None:
     till.world.execute("UPDATE drops SET total = 1, free = 1")
     viewer = Viewer()
-    tap = Tap(viewer, lines=[{"sku": "sku-1", "quantity": 1, "unit_minor": 0}])
+    tap = free_tap(viewer=viewer)
     assert counter.settle(tap).json()["run_numbers"] == [1]
-    ask(counter, tap, "cancel", operator)
-    again = Tap(viewer, lines=[{"sku": "sku-1", "quantity": 1, "unit_minor": 0}])  # the cap counts what one has
+    take_back(counter, tap, "cancel", operator)
+    again = free_tap(viewer=viewer)  # the cap counts what one has
     assert counter.settle(again).json()["run_numbers"] == [2]
     assert till.world.stock() == (0, 0, 1)
 
@@ -154,7 +132,7 @@ def test_the_trail_says_that_it_was_returned_and_the_audit_finds_a_changed_retur
     till: Till, counter: OriginProcess, operator: dict[str, str]
 ) -> None:
     kept, tap = sell_free(counter), sell(till, counter)
-    position = ask(counter, tap, "refund", operator).json()["position"]
+    position = take_back(counter, tap, "refund", operator).json()["position"]
     entries = "SELECT position, kind, claim_id, units, settled FROM trail_entries ORDER BY position"
     assert till.world.execute(entries) == [
         (1, "settled", kept.claim.jti, 1, 1),
@@ -174,13 +152,13 @@ def test_killed_after_the_refund_is_noted_the_money_still_goes_back(till: Till, 
     tap = sell(till, dying)
     till.sandbox.fault(silent=True, hang="refund")
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(ask, dying, tap, "refund", operator, "k" * 22)
+        asked = pool.submit(take_back, dying, tap, "refund", operator, "k" * 22)
         until(till.sandbox.stands_still)
         dying.kill()
         assert isinstance(asked.exception(), httpx.TransportError)
     till.sandbox.fault(silent=True)
     after = till.world.start()
-    assert ask(after, tap, "refund", operator, "k" * 22).json()["state"] == "refunded"
+    assert take_back(after, tap, "refund", operator, "k" * 22).json()["state"] == "refunded"
     till.until_states(tap, "refunded")
     assert till.sandbox.charges_of(tap)[0]["refunded_minor"] == 990
     assert till.world.stock() == (100, 0, 0)
@@ -203,7 +181,7 @@ def test_a_payment_that_comes_after_its_claim_was_returned_goes_back(
     )  # fmt: skip
     till.sandbox.pay(tap)
     till.sandbox.client.post(f"/charges/{reference}/capture", headers={**headers, "Idempotency-Key": "theirs"})
-    assert ask(counter, tap, "refund", operator).status_code == 200
+    assert take_back(counter, tap, "refund", operator).status_code == 200
     till.until_states(tap, "refunded", "refunded")
     assert till.world.stock() == (100, 0, 0)
     till.assert_in_order()

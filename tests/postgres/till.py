@@ -1,6 +1,7 @@
 """A sandbox provider as a process, viewers who pay there, and what must be so of money afterwards."""
 
 import asyncio
+import itertools
 import json
 import os
 import subprocess
@@ -92,6 +93,9 @@ class SandboxProcess:
         assert self.client.post(page, content=f"card={card}").is_success
 
 
+RETURN_KEYS: Final = (f"return-key-{number:022d}" for number in itertools.count())
+
+
 class Till:
     """A world with a sandbox and one offer that is paid by card."""
 
@@ -163,3 +167,52 @@ def post_message(
     body = json.dumps({"message": message, "payment": payment}).encode()
     headers = {"Sandbox-Signature": sign_message(body, secret.encode(), int(time.time()) - late_s)}
     return origin.client.post("/v1/payment-messages/sandbox", content=body, headers=headers)
+
+
+def take_back(
+    origin: OriginProcess, tap: Tap, way: str, operator: dict[str, str], key: str = "", **order: Any
+) -> httpx.Response:
+    """Cancel or refund as an operator does."""
+    path = f"/v1/settlements/{tap.claim.jti}/{way}"
+    return origin.client.post(path, json={"key": key or next(RETURN_KEYS), **order}, headers=operator)
+
+
+def free_tap(**changes: Any) -> Tap:
+    """Return a tap on something that costs nothing."""
+    return Tap(lines=[{"sku": "sku-1", "quantity": 1, "unit_minor": 0}], **changes)
+
+
+def sell_free(origin: OriginProcess) -> Tap:
+    """Return a tap that is settled, and cost nothing."""
+    tap = free_tap()
+    assert origin.settle(tap).status_code == 200
+    return tap
+
+
+def sell(till: Till, origin: OriginProcess) -> Tap:
+    """Return a tap that is paid by card, and settled."""
+    tap = till.begin(origin)
+    till.sandbox.fault(silent=True)
+    till.sandbox.pay(tap)
+    assert origin.post(tap, "/payment").json()["state"] == "captured"
+    return tap
+
+
+def bring(till: Till, origin: OriginProcess, stands: str, operator: dict[str, str]) -> Tap:
+    """Return a tap that stands there."""
+    if stands == "settled":
+        return sell_free(origin)
+    if stands in ("paid", "returned"):
+        tap = sell(till, origin)
+        if stands == "returned":
+            assert take_back(origin, tap, "refund", operator).status_code == 200
+        return tap
+    tap = free_tap(run="run-0") if stands == "refused" else Tap()
+    if stands != "claimed":
+        origin.settle(tap)
+    if stands == "lapsed":
+        till.lapse()
+    if stands == "released":
+        origin.post(tap, "/release")
+    assert origin.read(tap, "/standing").json()["state"] == stands
+    return tap
