@@ -24,7 +24,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStack]:
 
 
 def test_the_operator_s_commands_sell_something_and_reconcile_it(stack: RealStack) -> None:
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**stack.stack.environment, "ORIGIN": stack.origin_url, "PATH": path, "no_proxy": "*"}
     for block in BLOCKS:

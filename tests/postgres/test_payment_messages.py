@@ -1,6 +1,8 @@
 """Messages of payment providers that are wrong in some way: a clear code, and nothing stored."""
 
 import json
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 from shared.money.signatures import TOLERANCE_S, sign_message
 from tests.postgres.till import SECRET, Till, post_message
-from tests.postgres.world import OriginProcess, Tap
+from tests.postgres.world import ROOT, OriginProcess, Tap
 
 PATH = "/v1/payment-messages/sandbox"
 
@@ -90,3 +92,23 @@ def test_a_lapsed_and_a_released_hold_begin_no_payment(till: Till, counter: Orig
         (410, "hold_released"),
     ]
     assert till.world.execute("SELECT count(*) FROM payments") == [(0,)]
+
+
+def test_reconciliation_finishes_what_a_killed_origin_left_and_names_what_nobody_knows(till: Till) -> None:
+    dying = till.world.start()
+    tap = till.begin(dying)
+    dying.kill()
+    till.world.close_all()
+    till.sandbox.fault(silent=True)
+    till.sandbox.pay(tap)
+    till.pass_time()
+    till.world.execute("INSERT INTO payment_messages VALUES ('sandbox', 'msg-1', 'stranger.1', 0, NULL)")
+    done = subprocess.run(
+        [sys.executable, "-m", "origin.reconcile", "--json"],
+        cwd=ROOT, env=till.world.environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    run = json.loads(done.stdout)
+    assert (run["payments"], till.state_of(tap)) == (1, ["captured"])
+    money = [(found["code"], found["subject"]) for found in run["report"]["findings"] if "payment" in found["code"]]
+    assert money == [("payment_unknown", "stranger.1")]
+    assert [orphan["subject"] for orphan in run["report"]["orphans"]] == ["stranger.1"]

@@ -224,6 +224,11 @@ class World:
             self._lasting = self.start()
         return self._lasting
 
+    def close_all(self) -> None:
+        """End all origins; a lasting one is started again when somebody asks for it."""
+        self._lasting = None
+        self.close_others()
+
     def close_others(self) -> None:
         """End all origins but the lasting one."""
         for origin in self._origins:
@@ -233,11 +238,14 @@ class World:
 
     def start(self, port: int = 0, **settings: str) -> OriginProcess:
         log = Path(self._folder.name) / "origin.log"
-        told = {**origin_settings(self.conninfo, self._folder.name), **self._settings, **settings}
-        origin = OriginProcess({**os.environ, **told}, log, port)
+        origin = OriginProcess({**self.environment(), **settings}, log, port)
         self._origins.append(origin)
         origin.wait_until_ready()
         return origin
+
+    def environment(self) -> dict[str, str]:
+        """Return what the programs of this world are told."""
+        return {**os.environ, **origin_settings(self.conninfo, self._folder.name), **self._settings}
 
     def logs(self) -> str:
         return (Path(self._folder.name) / "origin.log").read_text()
