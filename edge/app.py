@@ -12,46 +12,34 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from edge import operations
+from edge.answers import (
+    NOT_KEPT,
+    PUBLIC,
+    answer_document,
+    answer_json,
+    answer_overlay,
+    answer_problem,
+)
+from edge.asking import MAX_CONTEXT_TEXT, base_url, choose_format, read_headers, read_text, read_wishes
 from edge.caches import is_identifier, is_known_absent, load_manifest, load_stock
 from edge.claiming import MAX_BODY_BYTES, ClaimRequest, give_claim
 from edge.limiting import limit_network, limit_viewer
 from edge.ports import Services
 from edge.rendering import ContextKey, drops_of, render_overlay
 from edge.reporting import report, report_beacons, report_refusal
+from edge.routing import Front
 from shared.catalogue.manifest import find_offer
 from shared.catalogue.stock import StockSnapshot, report_stock
 from shared.insight.events import MAX_BEACON_BYTES, Beacon, BeaconAccepted
 from shared.openapi import JSON, build_document
-from shared.overlay.negotiation import choose_media_type
-from shared.problems import MEDIA_TYPE, Code, Problem, encode_problem
+from shared.problems import Code, Problem
 from shared.wire import decode_body
 
 SERVICES: Final = "cliptill.services"
 VERSION: Final = "0.1.0"
-MAX_CONTEXT_TEXT: Final = 256  # of a header or parameter that personalises; what is beyond is not looked at
-
-_PUBLIC: Final = {
-    "access-control-allow-origin": "*",
-    "access-control-expose-headers": "date, retry-after, server-timing",
-    "timing-allow-origin": "*",
-    "x-content-type-options": "nosniff",
-}
-NOT_KEPT: Final = {**_PUBLIC, "cache-control": "no-store"}
-_OVERLAY: Final = {**NOT_KEPT, "vary": "accept, accept-language"}
-_PREFLIGHT: Final = {
-    **_PUBLIC,
-    "access-control-allow-methods": "GET, HEAD, POST, OPTIONS",
-    "access-control-allow-headers": "content-type",
-    "access-control-max-age": "86400",
-}
-_FRAME_POLICY: Final = (
-    "default-src 'none'; script-src {edge}; style-src {edge}; img-src https: data: {edge}; "
-    "media-src https: {edge}; connect-src {edge} {origin}; base-uri 'none'; form-action 'none'"
-)
-
 _ENCODER: Final = msgspec.json.Encoder()
 _CLAIM_DECODER: Final = msgspec.json.Decoder(ClaimRequest)
 _BEACON_DECODER: Final = msgspec.json.Decoder(Beacon)
@@ -60,17 +48,6 @@ _BEACON_DECODER: Final = msgspec.json.Decoder(Beacon)
 def _services(request: Request) -> Services:
     services: Services = request.scope[SERVICES]
     return services
-
-
-def _problem(problem: Problem) -> Response:
-    headers = dict(NOT_KEPT)
-    if problem.retry_after_s is not None:
-        headers["retry-after"] = str(problem.retry_after_s)
-    return Response(encode_problem(problem), problem.status, headers, MEDIA_TYPE)
-
-
-def _json(body: bytes, status: int, started_ms: int, ended_ms: int) -> Response:
-    return Response(body, status, {**NOT_KEPT, "server-timing": f"edge;dur={ended_ms - started_ms}"}, JSON)
 
 
 async def _read_body(request: Request, max_bytes: int) -> bytes | Problem:
@@ -92,30 +69,31 @@ async def _read_body(request: Request, max_bytes: int) -> bytes | Problem:
 
 async def get_overlay(request: Request) -> Response:
     """Render the overlay of a clip for one viewer."""
-    services = _services(request)
+    services, scope = _services(request), request.scope
     started_ms = services.now_ms()
-    media_type = choose_media_type(request.headers.get("accept", ""), (JSON, operations.HTML))
+    headers = read_headers(scope)
+    media_type = choose_format(read_text(headers, b"accept"))
     if media_type is None:
-        return _problem(Problem(code=Code.NOT_ACCEPTABLE, detail=f"{JSON} or {operations.HTML}."))
-    manifest = await load_manifest(services, request.path_params["clip"])
+        return answer_problem(Problem(code=Code.NOT_ACCEPTABLE, detail=f"{JSON} or {operations.HTML}."))
+    manifest = await load_manifest(services, scope["path_params"]["clip"])
     if isinstance(manifest, Problem):
-        return _problem(manifest)
-    wants_html = media_type == operations.HTML
-    edge_url = (services.config.public_url or str(request.base_url).rstrip("/")) if wants_html else ""
+        return answer_problem(manifest)
+    edge_url = (services.config.public_url or base_url(scope, headers)) if media_type == operations.HTML else ""
+    locale, currency = read_wishes(scope["query_string"])
     key = ContextKey(
-        clip=manifest.clip,
-        version=manifest.version,
-        accept_language=request.headers.get("accept-language", "")[:MAX_CONTEXT_TEXT],
-        locale=request.query_params.get("locale", "")[:MAX_CONTEXT_TEXT],
-        currency=request.query_params.get("currency", "")[:MAX_CONTEXT_TEXT],
-        country=services.place.country,
-        edge_url=edge_url,
+        manifest.clip,
+        manifest.version,
+        read_text(headers, b"accept-language")[:MAX_CONTEXT_TEXT],
+        locale,
+        currency,
+        services.place.country,
+        edge_url,
     )
     body = await render_overlay(services, manifest, key)
-    headers = {**_OVERLAY, "server-timing": f"edge;dur={services.now_ms() - started_ms}"}
-    if wants_html:
-        headers["content-security-policy"] = _FRAME_POLICY.format(edge=edge_url, origin=services.config.origin_url)
-    return Response(body, 200, headers, media_type)
+    took_ms = services.now_ms() - started_ms
+    if edge_url:
+        return answer_document(body, took_ms, edge_url, services.config.origin_url)
+    return answer_overlay(body, took_ms)
 
 
 async def _read_tap(request: Request, services: Services) -> ClaimRequest | Problem:
@@ -136,22 +114,22 @@ async def post_claim(request: Request) -> Response:
     started_ms = services.now_ms()
     tap = await _read_tap(request, services)
     if isinstance(tap, Problem):
-        return _problem(tap)
+        return answer_problem(tap)
     manifest = await load_manifest(services, tap.clip)
     if isinstance(manifest, Problem):
-        return _problem(manifest)
+        return answer_problem(manifest)
     offer = find_offer(manifest, tap.offer)
     if offer is None:
-        return _problem(Problem(code=Code.OFFER_UNKNOWN))
+        return answer_problem(Problem(code=Code.OFFER_UNKNOWN))
     snapshots = await load_stock(services, drops_of(manifest))
     drop = offer.terms.drop
     given = give_claim(services, manifest, offer, snapshots.get(drop), tap)
     if isinstance(given, Problem):
         report_refusal(services, drop=drop, clip=manifest.clip, offer=offer.offer, code=given.code)
-        return _problem(given)
+        return answer_problem(given)
     if given.event is not None:
         report(services, (given.event,))
-    return _json(given.body, 201, started_ms, services.now_ms())
+    return answer_json(given.body, 201, services.now_ms() - started_ms)
 
 
 async def post_events(request: Request) -> Response:
@@ -161,16 +139,16 @@ async def post_events(request: Request) -> Response:
     limited = await limit_network(services, "beacons")
     if limited is not None:
         services.isolate.beacons_refused += 1
-        return _problem(limited)
+        return answer_problem(limited)
     body = await _read_body(request, MAX_BEACON_BYTES)
     if isinstance(body, Problem):
-        return _problem(body)
+        return answer_problem(body)
     beacon = decode_body(body, _BEACON_DECODER, MAX_BEACON_BYTES)
     if isinstance(beacon, Problem):
-        return _problem(beacon)
+        return answer_problem(beacon)
     report_beacons(services, beacon)
     accepted = BeaconAccepted(accepted=len(beacon.events))
-    return _json(_ENCODER.encode(accepted), 202, started_ms, services.now_ms())
+    return answer_json(_ENCODER.encode(accepted), 202, services.now_ms() - started_ms)
 
 
 async def get_stock(request: Request) -> Response:
@@ -179,12 +157,12 @@ async def get_stock(request: Request) -> Response:
     started_ms = services.now_ms()
     drop = request.path_params["drop"]
     if not is_identifier(drop):
-        return _problem(Problem(code=Code.DROP_UNKNOWN))
+        return answer_problem(Problem(code=Code.DROP_UNKNOWN))
     snapshot: StockSnapshot | None = (await load_stock(services, (drop,))).get(drop)
     if snapshot is None and is_known_absent(services, drop):
-        return _problem(Problem(code=Code.DROP_UNKNOWN))
+        return answer_problem(Problem(code=Code.DROP_UNKNOWN))
     now_ms = services.now_ms()
-    return _json(_ENCODER.encode(report_stock(drop, snapshot, now_ms)), 200, started_ms, now_ms)
+    return answer_json(_ENCODER.encode(report_stock(drop, snapshot, now_ms)), 200, now_ms - started_ms)
 
 
 async def get_health(request: Request) -> Response:
@@ -202,13 +180,13 @@ async def get_openapi(_: Request) -> Response:
         description="Overlays, claims and stock at the edge of a live clip.",
         operations=operations.OPERATIONS,
     )
-    return Response(_ENCODER.encode(document), 200, {**_PUBLIC, "cache-control": "public, max-age=300"}, JSON)
+    return Response(_ENCODER.encode(document), 200, {**PUBLIC, "cache-control": "public, max-age=300"}, JSON)
 
 
 async def _answer_http_exception(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED}.get(status, Code.INTERNAL)
-    response = _problem(Problem(code=code))
+    response = answer_problem(Problem(code=code))
     allowed = (error.headers or {}).get("Allow") if isinstance(error, HTTPException) else None
     if allowed:
         # Starlette lists a set, in an order of the process's own: the same question has the same answer everywhere.
@@ -216,22 +194,12 @@ async def _answer_http_exception(_: Request, error: Exception) -> Response:
     return response
 
 
+def _answer_internal() -> Response:
+    return answer_problem(Problem(code=Code.INTERNAL))
+
+
 async def _answer_error(_: Request, __: Exception) -> Response:
-    return _problem(Problem(code=Code.INTERNAL))
-
-
-class Preflight:
-    """Answer CORS preflights for every path, before any routing: pages anywhere may use the edge."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer `OPTIONS`; hand on all else."""
-        if scope["type"] == "http" and scope["method"] == "OPTIONS":
-            await Response(None, 204, _PREFLIGHT)(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+    return _answer_internal()
 
 
 def create_app() -> ASGIApp:
@@ -247,4 +215,4 @@ def create_app() -> ASGIApp:
     exception_handlers: dict[Any, Any] = {HTTPException: _answer_http_exception, Exception: _answer_error}
     app = Starlette(routes=routes, exception_handlers=exception_handlers)
     app.router.redirect_slashes = False  # an address is as documented, or not found
-    return Preflight(app)
+    return Front(app, get_overlay, post_claim, _answer_internal)

@@ -22,10 +22,10 @@ _SERVICES: Final = "cliptill.services"
 
 @dataclass(slots=True)
 class Answer:
-    """What the app sent: status, headers as latin-1 text, and the whole body."""
+    """What the app sent: status, headers and the whole body."""
 
     status: int = 500
-    headers: list[tuple[str, str]] = field(default_factory=list)
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytes = b""
 
 
@@ -72,7 +72,7 @@ async def call_app(app: ASGIApp, scope: dict[str, Any], read_body: ReadBody) -> 
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":
             answer.status = message["status"]
-            answer.headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
+            answer.headers = message["headers"]
         else:
             answer.body += message.get("body", b"")
 

@@ -7,7 +7,7 @@ I/O, which the platform forbids. What cannot be read again is served as it was: 
 import re
 from typing import Any, Final
 
-from edge.isolate import Entry
+from edge.isolate import Entry, FreshStock
 from edge.ports import Services
 from shared.catalogue.manifest import Manifest, ManifestFault, read_manifest
 from shared.catalogue.stock import FRESH_MS, StockSnapshot, is_believable
@@ -49,28 +49,43 @@ async def _read_manifest(
     manifest = None if raw is None else read_manifest(raw, clip)
     if isinstance(manifest, ManifestFault):
         return entry
-    if manifest is not None and entry is not None and entry.value and entry.value.version > manifest.version:
-        manifest = entry.value  # the store is eventually consistent: never go back
+    if manifest is not None and entry is not None and entry.value and entry.value.version >= manifest.version:
+        manifest = entry.value  # the store is eventually consistent: never go back; and a version never changes
     fresh = Entry(manifest, services.now_ms(), read_bytes=len(raw or ""))
     services.isolate.manifests[clip] = fresh
     return fresh
 
 
 async def load_stock(services: Services, drops: tuple[str, ...]) -> dict[str, StockSnapshot]:
-    """Return the newest snapshots at hand of `drops`; a drop without any is left out."""
-    stock = services.isolate.stock
-    now_ms = services.now_ms()
+    """Return the newest snapshots at hand of `drops`; a drop without any is left out.
+
+    It is the same dictionary for as long as nothing has changed, and nobody may change it.
+    """
+    isolate, now_ms = services.isolate, services.now_ms()
+    fresh = isolate.fresh.get(drops)
+    if fresh is not None and fresh.changes == isolate.stock_changes and fresh.from_ms <= now_ms < fresh.until_ms:
+        return fresh.found
+    stock = isolate.stock
     # All of them, not the first alone: each drop that is due must be leased.
     due = [drop for drop in drops if _is_due(services, drop, now_ms)]
     if due:
         await _read_stock(services, drops)
-    return {drop: entry.value for drop in drops if (entry := stock.get(drop)) is not None and entry.value}
+    entries = {drop: stock.get(drop) for drop in drops}
+    found = {drop: entry.value for drop, entry in entries.items() if entry is not None and entry.value}
+    until_ms = min((_due_ms(entry) for entry in entries.values()), default=NEVER_MS)
+    isolate.fresh.put(drops, FreshStock(found, now_ms, until_ms, isolate.stock_changes))
+    return found
 
 
 def is_known_absent(services: Services, drop: str) -> bool:
     """Return whether the origin said, not long ago, that there is no such drop."""
     entry = services.isolate.stock.get(drop)
     return entry is not None and entry.value is None and entry.read_at_ms != NEVER_MS
+
+
+def _due_ms(entry: Entry[StockSnapshot | None] | None) -> int:
+    """Return the instant from which one request must read again."""
+    return NEVER_MS if entry is None else max(entry.read_at_ms + FRESH_MS, entry.leased_until_ms)
 
 
 def _is_due(services: Services, drop: str, now_ms: int) -> bool:
@@ -80,14 +95,17 @@ def _is_due(services: Services, drop: str, now_ms: int) -> bool:
 
 async def _read_stock(services: Services, drops: tuple[str, ...]) -> None:
     stock = services.isolate.stock
+    services.isolate.stock_changes += 1
     try:
         snapshots = await services.stock.read(drops)
     except ServiceAwayError:
+        services.isolate.stock_changes += 1
         # What was never read is leased only now: until an answer failed, each request of a cold isolate asks.
         for drop in drops:
             if drop not in stock:
                 stock[drop] = Entry(None, NEVER_MS, services.now_ms() + LEASE_MS)
         return
+    services.isolate.stock_changes += 1
     now_ms = services.now_ms()
     told = {snapshot.drop: snapshot for snapshot in snapshots.drops}
     for drop in drops:

@@ -5,14 +5,15 @@ Nothing here is made at import but empty containers: no clock, no randomness.
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from cachetools import LRUCache
 
+from edge.generations import Generations
 from shared.catalogue.manifest import Manifest
 from shared.catalogue.stock import StockSnapshot
 from shared.claims.admission import Bucket
-from shared.overlay.rendering import OverlayTemplate
+from shared.overlay.telling import OverlayTemplate, Told
 
 T = TypeVar("T")
 
@@ -22,6 +23,8 @@ MAX_MANIFEST_BYTES: Final = 16 * 2**20  # of the documents; what they are decode
 MAX_TEMPLATE_BYTES: Final = 16 * 2**20
 _OVERHEAD_BYTES: Final = 4096  # the key, which is the viewer's own text, and the objects around it
 MAX_DROPS: Final = 2048
+MAX_CLIPS: Final = 512
+MAX_CONTEXTS: Final = 8192
 MAX_CLAIMS: Final = 2048
 MAX_CALLERS: Final = 8192
 
@@ -62,7 +65,11 @@ class Isolate:
         seq: event batches reported so far.
         manifests: by clip; None for a clip that does not exist.
         stock: by drop.
-        templates: compiled overlays, by `edge.rendering.ContextKey`.
+        stock_changes: how often `stock` was written.
+        fresh: what of `stock` a clip shows, for as long as none of it is due.
+        recipes: which template a context has, by `edge.rendering.ContextKey`.
+        templates: compiled overlays, by what they depend on.
+        told: stock and windows of a clip's offers in one language, ready to be filled in.
         buckets: of admission, by drop.
         calls: by whom requests are limited by, those of the present period (`edge.limiting`).
         claims: tokens given, by claim id: a repeated tap gets the very same one.
@@ -77,6 +84,10 @@ class Isolate:
         default_factory=lambda: LRUCache(MAX_MANIFEST_BYTES, getsizeof=_weigh_manifest)
     )
     stock: MutableMapping[str, Entry[StockSnapshot | None]] = field(default_factory=lambda: LRUCache(MAX_DROPS))
+    stock_changes: int = 0
+    fresh: Generations[tuple[str, ...], "FreshStock"] = field(default_factory=lambda: Generations(MAX_CLIPS))
+    recipes: Generations[tuple[object, ...], "Recipe"] = field(default_factory=lambda: Generations(MAX_CONTEXTS))
+    told: Generations[tuple[object, ...], "ToldStock"] = field(default_factory=lambda: Generations(MAX_CLIPS))
     templates: MutableMapping[tuple[object, ...], OverlayTemplate] = field(
         default_factory=lambda: LRUCache(MAX_TEMPLATE_BYTES, getsizeof=_weigh_template)
     )
@@ -96,3 +107,40 @@ class GivenClaim:
     body: bytes
     fingerprint: str
     expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FreshStock:
+    """The snapshots of some drops, while none of them is due.
+
+    Attributes:
+        found: by drop; the same object for as long as nothing has changed.
+        from_ms, until_ms: when nothing of it is due.
+        changes: of `Isolate.stock_changes`, when it was put together.
+    """
+
+    found: dict[str, StockSnapshot]
+    from_ms: int
+    until_ms: int
+    changes: int
+
+
+class Recipe(NamedTuple):
+    """How the overlay of a context is made.
+
+    Attributes:
+        template: the key of its template.
+        telling: the key of what is told of stock in it.
+        drops: of the clip, in the manifest's order.
+    """
+
+    template: tuple[object, ...]
+    telling: tuple[object, ...]
+    drops: tuple[str, ...]
+
+
+class ToldStock(NamedTuple):
+    """What was told of a clip's offers, and the snapshots that it was made of."""
+
+    found: dict[str, StockSnapshot]
+    told: Told

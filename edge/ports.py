@@ -60,9 +60,11 @@ class Place:
     address: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Services:
     """All that one request is served with. Made for each request: runtime objects must not outlive it.
+
+    Nothing in it is ever replaced; it is not frozen, because that would make it several times as costly to make.
 
     Attributes:
         isolate: plain data that lives as long as the isolate.

@@ -1,22 +1,19 @@
-"""Overlays from compiled templates: one for each context that is asked for, kept while the isolate has room.
+"""Overlays from compiled templates: one for all contexts that are shown the same, kept while the isolate has room.
 
-The key is what the browser sent, unread: a repeated context costs one look-up, not a parse.
+Three things are remembered apart, because they last differently: which template a context has (by what the browser
+sent, unread), the template, and what is told of stock in it, which all templates of a clip share in one language.
 """
 
 from typing import NamedTuple
 
 from edge.caches import load_stock
+from edge.isolate import Isolate, Recipe, ToldStock
 from edge.ports import Services
 from shared.catalogue.manifest import Manifest
+from shared.catalogue.stock import StockSnapshot
 from shared.overlay.locales import choose_locale, language_of
-from shared.overlay.rendering import (
-    OverlayTemplate,
-    ViewerContext,
-    compile_html,
-    compile_json,
-    render_html,
-    render_json,
-)
+from shared.overlay.rendering import ViewerContext, compile_html, compile_json, distinguish
+from shared.overlay.telling import OverlayTemplate, Told, fill_html, fill_json, tell_html, tell_json
 from shared.overlay.texts import TEXTS
 
 
@@ -38,13 +35,32 @@ class ContextKey(NamedTuple):
 
 async def render_overlay(services: Services, manifest: Manifest, key: ContextKey) -> bytes:
     """Return the overlay for one context, as it is now: HTML when the key has an edge address, else JSON."""
-    template = services.isolate.templates.get(key)
+    isolate = services.isolate
+    recipe = isolate.recipes.get(key)
+    if recipe is None:
+        recipe = _make_recipe(manifest, key)
+        isolate.recipes.put(key, recipe)
+    template = isolate.templates.get(recipe.template)
     if template is None:
         template = _compile(manifest, key, services.config.origin_url)
-        services.isolate.templates[key] = template
-    snapshots = await load_stock(services, drops_of(manifest))
-    render = render_html if key.edge_url else render_json
-    return render(template, snapshots, services.now_ms())
+        isolate.templates[recipe.template] = template
+    found = await load_stock(services, recipe.drops)
+    now_ms = services.now_ms()
+    told = _tell(isolate, recipe, template, found, now_ms)
+    return fill_html(template, told) if key.edge_url else fill_json(template, told, now_ms)
+
+
+def _tell(
+    isolate: Isolate, recipe: Recipe, template: OverlayTemplate, found: dict[str, StockSnapshot], now_ms: int
+) -> Told:
+    """Return what is to be told of stock, made anew only when stock or a window has changed."""
+    known = isolate.told.get(recipe.telling)
+    if known is not None and known.found is found and known.told.from_ms <= now_ms < known.told.until_ms:
+        return known.told
+    tell = tell_html if recipe.telling[-1] else tell_json
+    told = tell(template, found, now_ms)
+    isolate.told.put(recipe.telling, ToldStock(found, told))
+    return told
 
 
 def drops_of(manifest: Manifest) -> tuple[str, ...]:
@@ -52,11 +68,25 @@ def drops_of(manifest: Manifest) -> tuple[str, ...]:
     return tuple(offer.terms.drop for offer in manifest.offers)
 
 
-def _compile(manifest: Manifest, key: ContextKey, settle_url: str) -> OverlayTemplate:
+def _make_recipe(manifest: Manifest, key: ContextKey) -> Recipe:
+    context = _context_of(manifest, key)
+    shown = (key.clip, key.version)
+    return Recipe(
+        template=(*shown, key.edge_url, *distinguish(manifest, context)),
+        telling=(*shown, language_of(context.locale), bool(key.edge_url)),
+        drops=drops_of(manifest),
+    )
+
+
+def _context_of(manifest: Manifest, key: ContextKey) -> ViewerContext:
     # Languages that the creator and the overlay itself both have words for.
     locales = {tag for tag in manifest.names if language_of(tag) in TEXTS}
     locale = choose_locale(key.locale, key.accept_language, locales, manifest.default_locale)
-    context = ViewerContext(locale=locale, currency=key.currency, country=key.country)
+    return ViewerContext(locale=locale, currency=key.currency, country=key.country)
+
+
+def _compile(manifest: Manifest, key: ContextKey, settle_url: str) -> OverlayTemplate:
+    context = _context_of(manifest, key)
     if key.edge_url:
         return compile_html(manifest, context, settle_url=settle_url, edge_url=key.edge_url)
     return compile_json(manifest, context, settle_url=settle_url)

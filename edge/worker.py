@@ -9,18 +9,24 @@ import traceback
 from typing import Any, Final
 
 import js
+import msgspec
 from pyodide.ffi import to_js
 from workers import WorkerEntrypoint
 
-from edge.app import NOT_KEPT, create_app
+from edge.answers import PROBLEM_HEADERS
+from edge.app import create_app
 from edge.bridge import Answer, call_app, drive, make_scope
 from edge.config import EdgeConfig
 from edge.isolate import Isolate
 from edge.ports import Place, Services
-from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, as_js, load_config, now_ms
-from shared.problems import MEDIA_TYPE, Code, Problem, encode_problem
+from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, load_config, now_ms
+from shared.problems import Code, Problem, encode_problem
 
-_READ_HEADERS: Final = ("accept", "accept-language", "content-type", "content-length")
+# What the app reads of a request, and nothing else: each costs a crossing.
+_ASKING: Final = ("accept", "accept-language")
+_SENDING: Final = ("content-type", "content-length")
+_READ_HEADERS: Final = {"GET": _ASKING, "HEAD": _ASKING, "POST": _SENDING}
+_ENCODER: Final = msgspec.json.Encoder()
 
 _app: Final = create_app()
 _isolate: Final = Isolate()
@@ -37,7 +43,8 @@ class Default(WorkerEntrypoint):
 
     async def _answer(self, request: Any) -> Any:  # noqa: ANN401
         try:
-            scope = make_scope(request.method, request.url, _read_headers(request), self._services(request))
+            method = request.method
+            scope = make_scope(method, request.url, _read_headers(request, method), self._services(request))
 
             async def read_body() -> bytes:
                 body: bytes = (await request.arrayBuffer()).to_bytes()
@@ -48,7 +55,7 @@ class Default(WorkerEntrypoint):
             js.console.error(traceback.format_exc())
             answer = Answer(
                 status=500,
-                headers=[("content-type", MEDIA_TYPE), *NOT_KEPT.items()],
+                headers=list(PROBLEM_HEADERS),
                 body=encode_problem(Problem(code=Code.INTERNAL)),
             )
         return _make_response(answer)
@@ -71,10 +78,9 @@ class Default(WorkerEntrypoint):
         )
 
 
-def _read_headers(request: Any) -> list[tuple[bytes, bytes]]:  # noqa: ANN401
-    """Return the headers that the app reads, and no others: each costs a crossing."""
+def _read_headers(request: Any, method: str) -> list[tuple[bytes, bytes]]:  # noqa: ANN401
     get = request.headers.get
-    found = ((name, get(name)) for name in _READ_HEADERS)
+    found = [(name, get(name)) for name in _READ_HEADERS.get(method, ())]
     return [(name.encode(), value.encode("latin-1", "replace")) for name, value in found if isinstance(value, str)]
 
 
@@ -91,5 +97,7 @@ def _read_place(request: Any) -> Place:  # noqa: ANN401
 
 
 def _make_response(answer: Answer) -> Any:  # noqa: ANN401
-    init = as_js({"status": answer.status, "headers": dict(answer.headers)})
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
+    # As one text: an object that is made from here costs a crossing for each of its members.
+    init = js.JSON.parse(_ENCODER.encode({"status": answer.status, "headers": headers}).decode())
     return js.Response.new(to_js(answer.body) if answer.body else None, init)

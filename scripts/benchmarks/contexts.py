@@ -18,7 +18,7 @@ from shared.encoding import encode_base64url
 CONTEXTS: Final = 10_000
 HOST: Final = "edge.bench"
 COUNTRY_HEADER: Final = "x-country"
-TAP: Final = "0" * 22  # the load generator writes a number of its own here, so that each tap is a new one
+TAP: Final = "0" * 22  # the load generator writes a number of its own here: each tap is another viewer's
 HTML_EACH: Final = 8
 STATES: Final[dict[str, tuple[int, int] | None]] = {
     "available": (900_000, 1_000_000),
@@ -98,12 +98,16 @@ def ask_claim(context: Context) -> str | None:
     tap = {
         "clip": context.clip,
         "offer": offer,
-        "viewer": encode_base64url(hashlib.sha256(str(context.number).encode()).digest()),
-        "idempotency_key": TAP,
+        "viewer": TAP + _digest(context)[22:43],
+        "idempotency_key": _digest(context)[:22],
         "quantity": 1,
         **({"currency": context.currency} if context.currency in AMOUNTS else {}),
     }
     return _request("POST", "/v1/claims", context, {"content-type": "application/json"}, msgspec.json.encode(tap))
+
+
+def _digest(context: Context) -> str:
+    return encode_base64url(hashlib.sha256(str(context.number).encode()).digest())
 
 
 def _request(method: str, path: str, context: Context, headers: dict[str, str], body: bytes = b"") -> str:

@@ -19,6 +19,7 @@ const HEAD_END = Buffer.from("\r\n\r\n");
 const LENGTH = /\r\ncontent-length: *(\d+)/i;
 const STATUS_AT = 9;
 const PATIENCE_MS = 5000;
+const SHOWN_BYTES = 1000;
 /** Overwritten with a number of its own in each request that has it. */
 const UNIQUE = Buffer.from("0".repeat(22));
 
@@ -59,6 +60,9 @@ function bytesOf({ bytes, uniqueAt }) {
   return own;
 }
 
+/** @param {Connection[]} connections */
+const problemOf = (connections) => connections.find(({ problem }) => problem)?.problem ?? "";
+
 /** One connection: a request at a time, and what its answers were. */
 class Connection {
   /** @type {net.Socket} */
@@ -80,6 +84,8 @@ class Connection {
     this.#expected = String(status);
     this.#done = done;
     this.dueMs = 0;
+    /** The beginning of the answer that was not as it should be. */
+    this.problem = "";
     socket.on("data", (chunk) => this.#take(chunk));
   }
 
@@ -113,6 +119,7 @@ class Connection {
     const text = all.toString("latin1", 0, head);
     const length = LENGTH.exec(text);
     if (!length || text.slice(STATUS_AT, STATUS_AT + 3) !== this.#expected) {
+      this.problem = all.toString("utf8", 0, SHOWN_BYTES);
       this.#done(false, this);
       return;
     }
@@ -159,7 +166,7 @@ async function saturate(job, requests) {
   clearTimeout(timer);
   const seconds = (performance.now() - began) / 1000;
   for (const connection of open) connection.end();
-  return { answered: answered - failed, failed, rps: (answered - failed) / seconds };
+  return { answered: answered - failed, failed, problem: problemOf(open), rps: (answered - failed) / seconds };
 }
 
 /**
@@ -200,7 +207,8 @@ async function pace(job, requests) {
   });
   for (const connection of open) connection.end();
   const unanswered = total - answered - failed;
-  return { answered, failed: failed + unanswered, ...percentiles(latencies.subarray(0, answered + failed)) };
+  const measured = percentiles(latencies.subarray(0, answered + failed));
+  return { answered, failed: failed + unanswered, problem: problemOf(open), ...measured };
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

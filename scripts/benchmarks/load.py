@@ -29,6 +29,7 @@ class Saturated(msgspec.Struct, frozen=True, kw_only=True):
 
     answered: int
     failed: int
+    problem: str
     rps: float
 
 
@@ -37,6 +38,7 @@ class Paced(msgspec.Struct, frozen=True, kw_only=True):
 
     answered: int
     failed: int
+    problem: str
     p50_ms: float
     p95_ms: float
     p99_ms: float
@@ -84,7 +86,9 @@ class Load:
 
 def _checked(figures: Figures, target: Target) -> Figures:
     if figures.failed or not figures.answered:
-        raise BenchError(f"port {target.port}: {figures.failed} requests without the answer that they should have")
+        raise BenchError(
+            f"port {target.port}: {figures.failed} requests not answered as they should: {figures.problem}"
+        )
     return figures
 
 

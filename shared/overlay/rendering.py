@@ -1,28 +1,36 @@
 """The overlay: what a viewer sees of a clip's offers, as JSON (for the component) and as a document of its own.
 
 Most of an overlay is the same for a long time: it depends on the manifest and on the viewer's language, currency and
-country. That part is compiled once to bytes (`compile_json`, `compile_html`); what changes with each request, the time
-and each offer's stock and window, is put in between (`render_json`, `render_html`).
+country. That part is compiled once to bytes (`compile_json`, `compile_html`), once for all contexts of which
+`distinguish` says the same. What changes, the time and each offer's stock and window, is put in between
+(`shared.overlay.telling`).
 
 Creators' words are escaped wherever they meet HTML. Prices and stock are written for the viewer's language, with the
 currency's own digits.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from html import escape
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from shared.catalogue.manifest import Manifest, Offer, PolicyLink
 from shared.catalogue.money import format_price
-from shared.catalogue.stock import StockSnapshot, StockState, report_stock
+from shared.catalogue.stock import StockSnapshot
 from shared.overlay.locales import choose_currency, choose_text, direction_of, language_of
+from shared.overlay.telling import (
+    OfferTemplate,
+    OverlayTemplate,
+    StockView,
+    WindowState,
+    fill_html,
+    fill_json,
+    tell_html,
+    tell_json,
+)
 from shared.overlay.texts import texts_for
 from shared.structs import Wire
-
-WindowState = Literal["upcoming", "open", "closed"]
 
 
 class ViewerContext(Wire, frozen=True, kw_only=True):
@@ -44,17 +52,6 @@ class PriceView(Wire, frozen=True, kw_only=True):
 
     amount_minor: int
     currency: str
-    text: str
-
-
-class StockView(Wire, frozen=True, kw_only=True):
-    """What is left: state, count with version and instant, and how to say it."""
-
-    state: StockState
-    remaining: int | None
-    version: int
-    as_of_ms: int
-    stale: bool
     text: str
 
 
@@ -123,28 +120,16 @@ class OverlayView(OverlayFrame, frozen=True, kw_only=True):
     offers: tuple[OfferView, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class OfferTemplate:
-    """An offer's lasting bytes, and what is needed to add the rest."""
-
-    drop: str
-    opens_at_ms: int
-    closes_at_ms: int
-    when_origin_away: Literal["take", "close"]
-    head: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class OverlayTemplate:
-    """An overlay's lasting bytes. `words` are the overlay's own, in the viewer's language."""
-
-    head: bytes
-    offers: tuple[OfferTemplate, ...]
-    foot: bytes
-    words: Mapping[str, str]
-
-
 _ENCODER: Final = msgspec.json.Encoder()
+
+
+def distinguish(manifest: Manifest, context: ViewerContext) -> tuple[object, ...]:
+    """Return what of a context an overlay depends on: contexts of which this is equal share one template."""
+    return (
+        context.locale,
+        *(choose_currency(context.currency, context.country, _currencies(offer)) for offer in manifest.offers),
+        *(_is_for(link, context.country) for link in manifest.links),
+    )
 
 
 def compile_json(
@@ -155,8 +140,8 @@ def compile_json(
     return OverlayTemplate(
         head=_ENCODER.encode(frame)[:-1] + b',"server_time_ms":',
         offers=tuple(
-            _template(offer, _ENCODER.encode(_card(manifest, offer, context))[:-1] + b',"stock":')
-            for offer in manifest.offers
+            _template(offer, b"," * (number > 0) + _ENCODER.encode(_card(manifest, offer, context))[:-1] + b',"stock":')
+            for number, offer in enumerate(manifest.offers)
         ),
         foot=b"]}",
         words=frame.messages,
@@ -165,29 +150,7 @@ def compile_json(
 
 def render_json(template: OverlayTemplate, snapshots: Mapping[str, StockSnapshot], now_ms: int) -> bytes:
     """Return the overlay as JSON, as it is now."""
-    pieces = [template.head, b'%d,"offers":[' % now_ms]
-    comma = b""
-    for offer in template.offers:
-        stock = view_stock(offer.drop, snapshots.get(offer.drop), template.words, now_ms)
-        window = tell_window(offer.opens_at_ms, offer.closes_at_ms, now_ms)
-        claimable = b"true" if _is_claimable(offer, stock, window) else b"false"
-        pieces += (comma, offer.head, _ENCODER.encode(stock), _WINDOW_JSON[window], claimable, b"}")
-        comma = b","
-    pieces.append(template.foot)
-    return b"".join(pieces)
-
-
-def _is_claimable(offer: OfferTemplate, stock: StockView, window: WindowState) -> bool:
-    if window != "open" or stock.state == "sold_out":
-        return False
-    return offer.when_origin_away == "take" or not stock.stale
-
-
-_WINDOW_JSON: Final[dict[WindowState, bytes]] = {
-    "upcoming": b',"window":"upcoming","claimable":',
-    "open": b',"window":"open","claimable":',
-    "closed": b',"window":"closed","claimable":',
-}
+    return fill_json(template, tell_json(template, snapshots, now_ms), now_ms)
 
 
 def compile_html(manifest: Manifest, context: ViewerContext, *, settle_url: str, edge_url: str) -> OverlayTemplate:
@@ -224,55 +187,7 @@ def compile_html(manifest: Manifest, context: ViewerContext, *, settle_url: str,
 
 def render_html(template: OverlayTemplate, snapshots: Mapping[str, StockSnapshot], now_ms: int) -> bytes:
     """Return the overlay as a document, as it is now."""
-    pieces = [template.head]
-    for offer in template.offers:
-        stock = view_stock(offer.drop, snapshots.get(offer.drop), template.words, now_ms)
-        window = tell_window(offer.opens_at_ms, offer.closes_at_ms, now_ms)
-        said = stock.text if window != "closed" else template.words["closed"]
-        tail = (
-            f' <span data-window="{window}" data-state="{stock.state}" data-version="{stock.version}"'
-            f"{' data-stale' if stock.stale else ''}>{escape(said)}</span>"
-            f"{_age_html(stock, window, template.words, now_ms)}</p></li>"
-        )
-        pieces += (offer.head, tail.encode())
-    pieces.append(template.foot)
-    return b"".join(pieces)
-
-
-def _age_html(stock: StockView, window: WindowState, words: Mapping[str, str], now_ms: int) -> str:
-    """Return how old a count is that is still shown although it is stale; nothing else is claimed to be known."""
-    if not stock.stale or not stock.remaining or window == "closed":
-        return ""
-    age = str(max(0, now_ms - stock.as_of_ms) // 1000)
-    return f" <small>{escape(words['not_fresh'].replace('{age}', age))}</small>"
-
-
-def tell_window(opens_at_ms: int, closes_at_ms: int, now_ms: int) -> WindowState:
-    """Return where `now_ms` is: the opening instant is in the window, the closing one is not."""
-    if now_ms < opens_at_ms:
-        return "upcoming"
-    return "open" if now_ms < closes_at_ms else "closed"
-
-
-def view_stock(drop: str, snapshot: StockSnapshot | None, words: Mapping[str, str], now_ms: int) -> StockView:
-    """Return a drop's stock in the words of a language."""
-    report = report_stock(drop, snapshot, now_ms)
-    if report.state == "unknown":
-        text = words["stock_unknown"]
-    elif report.state == "sold_out":
-        text = words["sold_out"]
-    elif report.state == "last":
-        text = words["last_one"]
-    else:
-        text = words["left"].replace("{n}", str(report.remaining))
-    return StockView(
-        state=report.state,
-        remaining=report.remaining,
-        version=report.version,
-        as_of_ms=report.as_of_ms,
-        stale=report.stale,
-        text=text,
-    )
+    return fill_html(template, tell_html(template, snapshots, now_ms))
 
 
 def _frame(manifest: Manifest, context: ViewerContext, *, settle_url: str, shared: bool) -> OverlayFrame:
@@ -297,6 +212,10 @@ def _frame(manifest: Manifest, context: ViewerContext, *, settle_url: str, share
     )
 
 
+def _currencies(offer: Offer) -> list[str]:
+    return [price.currency for price in offer.prices]
+
+
 def _is_for(link: PolicyLink, country: str) -> bool:
     return not link.regions or country in link.regions
 
@@ -304,7 +223,7 @@ def _is_for(link: PolicyLink, country: str) -> bool:
 def _card(manifest: Manifest, offer: Offer, context: ViewerContext) -> OfferCard:
     language = language_of(context.locale)
     words = texts_for(language)
-    currency = choose_currency(context.currency, context.country, [price.currency for price in offer.prices])
+    currency = choose_currency(context.currency, context.country, _currencies(offer))
     amount = next(price.amount_minor for price in offer.prices if price.currency == currency)
     text = format_price(amount, currency, language) if amount else words["free"]
     return OfferCard(

@@ -33,7 +33,17 @@ SHARED_MAY_IMPORT: Final = frozenset(
     }
 )
 EDGE_MAY_IMPORT: Final = frozenset(
-    {"collections.abc", "dataclasses", "re", "typing", "urllib.parse", "cachetools", "msgspec", "starlette"}
+    {
+        "collections.abc",
+        "dataclasses",
+        "functools",
+        "re",
+        "typing",
+        "urllib.parse",
+        "cachetools",
+        "msgspec",
+        "starlette",
+    }
 )
 # The two files that touch the runtime: entry class and ports. They may read clock and entropy too.
 RUNTIME_FILES: Final = frozenset({"edge/worker.py", "edge/runtime.py"})

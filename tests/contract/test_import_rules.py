@@ -6,7 +6,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from edge.app import Preflight, create_app
+from edge.app import create_app
+from edge.routing import Front
 from tests.contract.import_rules import (
     MAX_FUNCTION_LINES,
     MAX_LINES,
@@ -48,7 +49,7 @@ def test_the_runtime_is_touched_in_two_files() -> None:
 
 def test_no_endpoint_of_the_edge_is_a_plain_function() -> None:
     app = create_app()
-    assert isinstance(app, Preflight)
+    assert isinstance(app, Front)
     assert isinstance(app.app, Starlette)
     endpoints = [route.endpoint for route in app.app.routes if isinstance(route, Route)]
     assert len(endpoints) == len(app.app.routes) > 0

@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from edge.app import Preflight, create_app
+from edge.app import create_app
 from edge.operations import OPERATIONS as EDGE_OPERATIONS
+from edge.routing import Front
 from origin.routes import OPERATIONS as ORIGIN_OPERATIONS
 from origin.routes import describe, make_routes
 from shared.openapi import EVERYWHERE, Operation
@@ -43,7 +44,7 @@ def routes_of(shell: str) -> list[Any]:
     if shell == "origin":
         return list(make_routes({operation.id: nothing for operation in ORIGIN_OPERATIONS}))
     app = create_app()
-    assert isinstance(app, Preflight)
+    assert isinstance(app, Front)
     assert isinstance(app.app, Starlette)
     return list(app.app.routes)
 

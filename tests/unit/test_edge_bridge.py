@@ -67,7 +67,7 @@ def test_a_body_is_read_only_when_it_is_asked_for() -> None:
         await send({"type": "http.response.body"})
 
     answer = drive(call_app(app, scope_of("https://e.example/"), read_nothing))
-    assert answer == Answer(status=204, headers=[("a", "é")], body=b"")
+    assert answer == Answer(status=204, headers=[(b"a", b"\xe9")], body=b"")
 
 
 def test_an_answer_in_pieces_is_put_together() -> None:

@@ -9,7 +9,7 @@ from edge.caches import LEASE_MS, MANIFEST_FRESH_MS, is_identifier, is_known_abs
 from edge.isolate import MAX_CLAIMS, MAX_DROPS, MAX_MANIFEST_BYTES, MAX_TEMPLATE_BYTES, Entry, Isolate
 from shared.catalogue.manifest import Manifest
 from shared.catalogue.stock import FRESH_MS, FUTURE_LEEWAY_MS, StockSnapshot
-from shared.overlay.rendering import OverlayTemplate
+from shared.overlay.telling import OverlayTemplate
 from shared.problems import Code, Problem
 from tests.edge_world import MemoryWorld
 from tests.samples import NOW_MS, encode, manifest_document

@@ -110,6 +110,13 @@ async function serveShared(request, url, ctx, network) {
   return new Response(response.body, { status: response.status, headers });
 }
 
+/** @param {string} url absolute, as the runtime gives it */
+function pathOf(url) {
+  const path = url.slice(url.indexOf("/", url.indexOf("://") + 3));
+  const query = path.indexOf("?");
+  return query < 0 ? path : path.slice(0, query);
+}
+
 /**
  * Answer what the network answers by itself, without waking Python; nothing for what is Python's.
  *
@@ -123,9 +130,10 @@ async function serveShared(request, url, ctx, network) {
  */
 export function serveFront(request, ctx, network) {
   if (request.method !== "GET" && request.method !== "HEAD") return undefined;
-  const url = new URL(request.url);
+  // Most requests are neither: their address is taken apart by whoever answers them.
+  const path = pathOf(request.url);
   return (
-    network.asset(url.pathname) ??
-    (url.pathname.startsWith(SHARED_PREFIX) ? serveShared(request, url, ctx, network) : undefined)
+    network.asset(path) ??
+    (path.startsWith(SHARED_PREFIX) ? serveShared(request, new URL(request.url), ctx, network) : undefined)
   );
 }

@@ -170,7 +170,10 @@ def start(main: str, env: Any, schedule: Any) -> "Callable[[Any, Any], Any]":
         return response if isinstance(response, JsProxy) else response.js_object
 
     def call(request: Any, ctx: Any) -> Any:
-        answer = entry(ctx, bindings).fetch(Request(request))
+        # As `Request(request)` does, which asks JavaScript for its class first.
+        wrapped = Request.__new__(Request)
+        wrapped._js_request = request  # noqa: SLF001
+        answer = entry(ctx, bindings).fetch(wrapped)
         if isinstance(answer, JsProxy):
             return answer
         if isinstance(answer, Response):
