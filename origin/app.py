@@ -96,7 +96,7 @@ class Parts:
             **Passes(self.database, self.trust, config.signing_keys, read_clock_ms).handlers(),
             **Payments(self.cashier, self.confirmations, self.trust, read_clock_ms).handlers(),
             **Metrics(self.confirmations, self.writer, self.watcher).handlers(),
-            **Counter(self.database, self.settler, config.signing_keys, read_clock_ms).handlers(),
+            **Counter(self.database, self.settler, self.confirmations, config.signing_keys, read_clock_ms).handlers(),
             **Credits(self.database, self.trust, read_clock_ms).handlers(),
             **Refunds(self.database, self.settler, self.cashier, read_clock_ms).handlers(),
             **Scanners(self.database, read_clock_ms).handlers(),

@@ -2,8 +2,9 @@
 
 Rules:
 
-1. All that goes wrong between here and the server is a `ServiceAwayError`; two transactions that got in each other's
-   way are a `ClashError`. Both mean that nothing was stored, or that it is not known whether: try again.
+1. All that goes wrong between here and the server is a `ServiceAwayError`: it is away, full, read-only, or has another
+   schema all at once (the log tells which). It goes on by itself when the cause is gone. Two transactions that got in
+   each other's way are a `ClashError`. Both mean that nothing was stored, or that it is not known whether: try again.
 2. A connection that broke is thrown away, and the pool makes new ones by itself once the server is back.
 3. A transaction never waits without end, for a lock or for a client that stopped: others may need what it holds.
 """
@@ -37,6 +38,22 @@ CLASHES: Final = 5  # in a row, until a transaction gives up
 CLASH_PAUSE_S: Final = 0.05
 
 Connection = psycopg.AsyncConnection[TupleRow]
+
+_OTHER_SCHEMA: Final = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+)
+# A full disk is an `OperationalError` too.
+_AWAY: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    *_OTHER_SCHEMA,
+    PoolTimeout,
+    PoolClosed,
+    TooManyRequests,
+)
 T = TypeVar("T")
 
 
@@ -107,8 +124,8 @@ class Database:
                 yield connection
         except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected) as error:
             raise ClashError("another transaction was first") from error
-        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed, TooManyRequests) as error:
-            raise ServiceAwayError("the database is away") from error
+        except _AWAY as error:
+            raise ServiceAwayError(_tell_cause(error)) from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -133,13 +150,24 @@ class Database:
             return await work(connection)
 
     async def is_ready(self) -> bool:
-        """Return whether the database answers."""
+        """Return whether the database answers, and takes what is written."""
         try:
             async with self.connection() as connection:
-                await connection.execute("SELECT 1")
+                found = await (await connection.execute("SHOW transaction_read_only")).fetchone()
         except CliptillError:
             return False
-        return True
+        return found == ("off",)
+
+
+def _tell_cause(error: Exception) -> str:
+    """Return what an operator needs to know of a database that cannot do its work."""
+    if isinstance(error, psycopg.errors.DiskFull):
+        return "the database's disk is full"
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return "the database is read-only"
+    if isinstance(error, _OTHER_SCHEMA):
+        return "the database's schema is not this version's: run `python -m origin.migrate`"
+    return "the database is away"
 
 
 async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:

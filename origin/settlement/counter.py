@@ -14,9 +14,11 @@ from origin.database import Connection, Database
 from origin.guard import KEY_CODES, Guard, holder_of
 from origin.responses import Handler, read_body, refuse, tell
 from origin.settlement.answers import Decision, HeldClaim, read_receipt
+from origin.settlement.confirming import Confirmations
 from origin.settlement.counter_store import read_creator, read_offers
 from origin.settlement.receipts import SigningKeys
 from origin.settlement.settling import Conflict, Settler
+from shared.claims.budgets import Kind
 from shared.claims.counter import CounterBatch, CounterSale, claim_sale
 from shared.claims.tokens import Claim
 from shared.openapi import JSON, Answer, Operation
@@ -76,8 +78,16 @@ _DECODER: Final = msgspec.json.Decoder(CounterBatch)
 class Counter:
     """The handlers of `OPERATIONS`."""
 
-    def __init__(self, database: Database, settler: Settler, keys: SigningKeys, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settler: Settler,
+        confirmations: Confirmations,
+        keys: SigningKeys,
+        clock_ms: Callable[[], int],
+    ) -> None:
         self._database = database
+        self._confirmations = confirmations
         self._settler = settler
         self._keys = keys
         self._clock_ms = clock_ms
@@ -97,7 +107,10 @@ class Counter:
         if isinstance(batch, Problem):
             return refuse(batch)
         register = holder_of(request)
-        told = await self._database.repeat(lambda connection: self._settle(connection, register, batch))
+        work = self._database.repeat(lambda connection: self._settle(connection, register, batch))
+        told = await self._confirmations.confirm(Kind.POINT_OF_SALE, work)
+        if told is None:  # it goes on: sent again, the register hears what came of it
+            return refuse(Problem(code=Code.UNAVAILABLE, retry_after_s=1))
         return refuse(told) if isinstance(told, Problem) else tell(CounterReport(sales=told))
 
     async def _settle(
