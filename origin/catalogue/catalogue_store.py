@@ -93,6 +93,7 @@ class DropState(Wire, frozen=True, kw_only=True):
             taken=self.held + self.settled + self.released - self.received,
             allotment_of=self.body.allotment_of,
             release_at_ms=self.body.release_at_ms,
+            place=self.body.pickup.place if self.body.pickup and self.held + self.settled else None,
         )
 
 

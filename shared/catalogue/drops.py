@@ -10,6 +10,7 @@ class DropStanding(Strict, frozen=True, kw_only=True):
 
     Attributes:
         taken: units that `total` cannot do without: held, settled, and those that went to the pool.
+        place: that passes were given for; None where none were.
     """
 
     run: Identifier
@@ -17,6 +18,7 @@ class DropStanding(Strict, frozen=True, kw_only=True):
     taken: int
     allotment_of: Identifier | None = None
     release_at_ms: InstantMs | None = None
+    place: Identifier | None = None
 
 
 def check_drop(body: DropBody, stored: DropStanding | None, now_ms: int) -> Problem | None:
@@ -40,6 +42,9 @@ def _check_change(body: DropBody, stored: DropStanding, now_ms: int) -> Problem 
         return Problem(code=Code.REVISION_CONFLICT, detail=detail)
     if body.total < stored.taken:
         return Problem(code=Code.TOTAL_BELOW_TAKEN, detail=f"{stored.taken} units are held, settled or given on.")
+    if stored.place is not None and (body.pickup is None or body.pickup.place != stored.place):
+        # A place's scanners know its passes by the drops that are picked up there.
+        return Problem(code=Code.REVISION_CONFLICT, detail="Passes for this drop's place were given.")
     return None
 
 

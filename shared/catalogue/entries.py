@@ -111,7 +111,7 @@ class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
         late_payment: what money gets that comes after its hold is gone: `honour` gives units if any are left and else
             the money back, `refund` always gives the money back.
         pickup: where and when units are picked up: what settles from now on has a pass. A slot is a drop of its own, so
-            that its total is its capacity. Passes that were given stay as they are.
+            that its total is its capacity. Passes that were given stay as they are, and so does their place.
         allotment_of, release_at_ms: for units that are set aside out of another drop's run, for one channel: at that
             instant what is free goes to the other drop. `total` counts them here, and not there, whatever went since.
     """

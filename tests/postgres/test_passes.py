@@ -9,6 +9,7 @@ import jwt
 import pytest
 
 from shared.claims.passes import hash_code, read_code, write_code
+from tests.postgres.edge_side import query
 from tests.postgres.test_operators import DROP, Api, on_api, told
 from tests.postgres.world import PUBLIC_URL, SIGNING_KEYS, OriginProcess, Tap, Viewer, World, together
 
@@ -43,9 +44,9 @@ def test_a_pass_stays_what_it_was_when_the_window_is_moved(world: World, origin:
     world.add_pickup()
     tap = Tap()
     settled = origin.settle(tap)
-    world.add_pickup("harbour", from_ms=5000)
+    world.add_pickup(from_ms=5000)
     assert origin.read(tap).content == settled.content
-    assert pass_of(origin.settle(Tap()).json())["place"] == "harbour"
+    assert pass_of(origin.settle(Tap()).json())["nbf"] == 5
 
 
 def test_the_holder_reads_the_pass_its_code_and_its_picture(world: World, origin: OriginProcess) -> None:
@@ -130,5 +131,18 @@ def test_a_window_that_is_none_is_refused_and_nothing_is_stored(conninfo: str, c
     async def story(api: Api) -> None:
         assert told(await api.put("drop", pickup={**PICKUP, **changes})) == (422, "invalid_field")
         assert told(await api.get(f"/v1/drops/{DROP['drop']}")) == (404, "drop_unknown")
+
+    on_api(conninfo, story)
+
+
+def test_the_place_of_passes_that_were_given_is_kept_for_its_scanners(conninfo: str) -> None:
+    async def story(api: Api) -> None:
+        await api.put("drop", pickup=PICKUP)
+        assert (await api.put("drop", pickup={**PICKUP, "place": "harbour"})).status_code == 200
+        query(conninfo, "UPDATE drops SET free = free - 1, settled = 1")
+        assert told(await api.put("drop", pickup=PICKUP)) == (409, "revision_conflict")
+        assert told(await api.put("drop")) == (409, "revision_conflict")
+        later = {**PICKUP, "place": "harbour", "closes": "2026-10-25T05:30"}
+        assert (await api.put("drop", pickup=later)).json()["pickup"] == later
 
     on_api(conninfo, story)

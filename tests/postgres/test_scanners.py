@@ -1,6 +1,7 @@
 """Scanners: let in once, told what is picked up where, heard once; what was handed out twice is shown with proof."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from shared.claims.passes import hash_code, write_code
 from tests.postgres.scanning import Device, Operator
-from tests.postgres.world import PUBLIC_URL, OriginProcess, Tap, Viewer, World, together
+from tests.postgres.world import PUBLIC_URL, OriginProcess, Tap, Viewer, World, together, until
 
 
 @pytest.fixture
@@ -308,3 +309,21 @@ def test_nobody_without_a_key_is_told_anything(origin: OriginProcess) -> None:
         assert code(origin.client.get(path)) == (401, "key_missing")
     for path in ("/v1/scanners", "/v1/scanner/scans", "/v1/passes/AAAAAAAAAAAAAAAAAAAAAA/revoke"):
         assert code(origin.client.post(path)) == (401, "key_missing")
+
+
+def test_a_sync_whose_origin_is_killed_in_its_middle_is_told_again_and_counts_once(
+    world: World, operator: Operator, origin: OriginProcess
+) -> None:
+    device = operator.enrol("door-1")
+    claim_id, token = settle(origin)
+    scan = device.scan(token, claim_id)
+    doomed = world.start()
+    with world.hold(), ThreadPoolExecutor(1) as pool:
+        telling = pool.submit(doomed.client.post, "/v1/scanner/scans", json={"scans": [scan]}, headers=device.headers)
+        until(lambda: bool(world.waiting_backends()))
+        doomed.kill()
+        with pytest.raises(httpx.TransportError):
+            telling.result()
+    assert world.execute("SELECT count(*) FROM scans") == [(0,)]
+    assert device.tell(scan) == device.tell(scan) == ["picked_up"]
+    assert world.execute("SELECT claim_id FROM pickups") == [(claim_id,)]

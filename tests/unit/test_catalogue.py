@@ -134,6 +134,23 @@ def test_what_was_promised_of_a_drop_stays(changes: dict[str, Any], code: Code |
     assert (problem.code if problem else None) is code
 
 
+WINDOW = {"zone": "Europe/Berlin", "opens": "2026-10-24T10:00", "closes": "2026-10-24T12:00"}
+
+
+@pytest.mark.parametrize(
+    ("pickup", "code"),
+    [
+        pytest.param({**WINDOW, "place": "kiln", "closes": "2026-10-24T14:00"}, None, id="another-window"),
+        pytest.param({**WINDOW, "place": "harbour"}, Code.REVISION_CONFLICT, id="another-place"),
+        pytest.param(None, Code.REVISION_CONFLICT, id="no-place"),
+    ],
+)
+def test_the_place_of_passes_that_were_given_stays(pickup: dict[str, Any] | None, code: Code | None) -> None:
+    problem = check_drop(drop(pickup=pickup), DropStanding(run="r1", sku="mug", taken=7, place="kiln"), 0)
+    assert (problem.code if problem else None) is code
+    assert check_drop(drop(pickup=pickup), DropStanding(run="r1", sku="mug", taken=0), 0) is None
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
