@@ -85,15 +85,16 @@ class RealStack:
     def _origin(self) -> Child:
         return next(child for child in reversed(self._children._running) if child.name == "origin")
 
-    def sell(self, clip: str, *, units: int, price_minor: int = 2400, when_origin_away: str = "take") -> None:
+    def sell(
+        self, clip: str, *, units: int, price_minor: int = 2400, when_origin_away: str = "take", pickup: Any = None
+    ) -> None:
         """Publish a clip with one offer of so many units, open now, and wait until the edge has it."""
-        key = (self._data / "secrets" / OPERATOR_KEY).read_text().strip()
         now_ms = time.time_ns() // 1_000_000
         names = {"en": "Last lamp"}
         drop = {
             "drop": f"{clip}-drop", "run": "r1", "sku": "lamp", "total": units, "opens_at_ms": now_ms - 60_000,
             "closes_at_ms": now_ms + HOUR_MS, "mode": "open", "max_quantity": 1, "per_viewer_cap": 1,
-            "when_origin_away": when_origin_away,
+            "when_origin_away": when_origin_away, "pickup": pickup,
         }  # fmt: skip
         offer = {
             "offer": f"{clip}-offer", "drop": drop["drop"], "kind": "product", "names": names, "descriptions": {},
@@ -108,7 +109,7 @@ class RealStack:
             "offers": [offer["offer"]],
             "links": [],
         }
-        with httpx.Client(headers={"authorization": f"Bearer {key}"}, trust_env=False) as client:
+        with self.operator() as client:
             for path, body in (
                 (f"/v1/drops/{drop['drop']}", drop),
                 (f"/v1/offers/{offer['offer']}", offer),
@@ -119,6 +120,11 @@ class RealStack:
             answer = client.post(f"{self.origin_url}/v1/clips/{clip}/publish")
             assert answer.is_success, answer.text
         self.until_seen(clip)
+
+    def operator(self) -> httpx.Client:
+        """Return a client with the operator's key."""
+        key = (self._data / "secrets" / OPERATOR_KEY).read_text().strip()
+        return httpx.Client(headers={"authorization": f"Bearer {key}"}, trust_env=False)
 
     def until_seen(self, clip: str) -> None:
         """Wait until every node of the edge has a clip."""

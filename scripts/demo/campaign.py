@@ -3,6 +3,7 @@
 Loading again changes nothing while the drops run; a drop that has ended is opened again as its next run.
 """
 
+import datetime as dt
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +13,9 @@ CREATOR = "mika"
 CLIP = "lantern-row"
 SHIRT, PRINT, SAMPLE = "shirt", "print", "sticker"
 OPEN_FOR_MS = 24 * 3600 * 1000
+# All of it is fetched at the stall, from when it opens until an hour after it has closed.
+PICKUP_PLACE = "night-market"
+PICKUP_AFTER_MS = 3600 * 1000
 # Opened a little in the past: the clocks of edge and browser need not agree to the second.
 OPENED_BEFORE_MS = 60_000
 HTTP_NOT_FOUND = 404
@@ -134,7 +138,18 @@ def drop_body(offer: str, present: Body | None, now_ms: int) -> Body:
         "closes_at_ms": opens_at_ms + OPEN_FOR_MS,
         "mode": "open",
         "when_origin_away": "take",
+        "pickup": {
+            "place": PICKUP_PLACE,
+            "zone": "Etc/UTC",
+            "opens": wall_time(opens_at_ms),
+            "closes": wall_time(opens_at_ms + OPEN_FOR_MS + PICKUP_AFTER_MS),
+        },
     }
+
+
+def wall_time(at_ms: int) -> str:
+    """Return an instant as the wall clock of UTC shows it."""
+    return dt.datetime.fromtimestamp(at_ms // 1000, dt.UTC).strftime("%Y-%m-%dT%H:%M")
 
 
 class Loader:

@@ -1,11 +1,12 @@
 """The whole product in a real browser: CPython in workerd at the edge, PostgreSQL at the origin, Chromium in front."""
 
+import datetime as dt
 from collections.abc import Callable, Iterator
 
 import httpx
 import jwt
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from scripts.demo.site_server import FILES, make_app
 from tests.browser.conftest import WATCH, Served
@@ -128,3 +129,40 @@ def test_the_video_plays_on_while_the_edge_cannot_be_reached(stack: RealStack, v
     wait_until(
         lambda: page.evaluate("document.querySelector('video').currentTime") != before, "the video moves on", page
     )
+
+
+def test_a_viewer_s_code_picks_up_at_a_phone_without_network_and_the_origin_hears_of_it(
+    stack: RealStack, visit: Visit, browser: Browser
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    opens, closes = (f"{now + dt.timedelta(hours=hours):%Y-%m-%dT%H:%M}" for hours in (-1, 1))
+    stack.sell("stall", units=2, pickup={"place": "stall", "zone": "Etc/UTC", "opens": opens, "closes": closes})
+    page = visit("stall")
+    tap(page)
+    page.locator("cliptill-overlay").get_by_text("Your claims (1)").click()
+    code = page.locator("cliptill-overlay details.pass b")
+    wait_until(code.count, "the pass is there", page)
+
+    with stack.operator() as operator:
+        invited = operator.post(f"{stack.origin_url}/v1/scanners", json={"scanner": "stall-1", "place": "stall"}).json()
+    phone = browser.new_page(viewport={"width": 390, "height": 844})
+    phone.goto(f"{stack.origin_url}/scanner")
+    phone.get_by_label("Code", exact=True).fill(invited["code"])
+    phone.get_by_role("button", name="Set up").click()
+    expect(phone.locator("#kept")).to_contain_text("Ready without network. All sent")
+    phone.context.set_offline(True)
+    phone.get_by_label("Code under the QR code").fill(code.text_content() or "")
+    phone.get_by_role("button", name="Check").click()
+    expect(phone.locator("#verdict")).to_contain_text("Collect \u20ac24.00")
+    phone.get_by_role("button", name="Handed out").click()
+    expect(phone.locator("#kept")).to_contain_text("1 to send")
+    phone.context.set_offline(False)
+    expect(phone.locator("#kept")).to_contain_text("All sent")
+    claim_id = happened(page, "settled")[0]["claim_id"]
+    kept = phone.evaluate(
+        """async (claim) => (await (await import("/scanner/store.js")).findPass(claim)).state""", claim_id
+    )
+    assert kept == "used"
+    with stack.operator() as operator:
+        assert operator.get(f"{stack.origin_url}/v1/pickups/disputed").json()["pickups"] == []
+    phone.close()
