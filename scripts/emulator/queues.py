@@ -4,7 +4,7 @@ Rules (those of the provider's pull consumers):
 1. A message is delivered at least once: pulling leases it for the visibility timeout, and it comes back after that.
 2. Only an unexpired lease of the latest delivery acknowledges or retries; anything else is ignored, with a warning.
    (https://developers.cloudflare.com/queues/configuration/pull-consumers/ says that a lease is void after its timeout,
-   and also that a late acknowledgement is taken all the same: who gets along with the stricter one gets along with both.)
+   and also that a late acknowledgement is taken all the same: a consumer for the stricter one is good for both.)
 3. Each delivery counts as an attempt. After 1 + `max_retries` attempts, what would come back goes to the dead letter
    queue instead, which is a queue like any other.
 4. Nothing leaves a queue but by acknowledgement or to its dead letter queue.

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -39,26 +39,37 @@ class Sources:
         self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join()
 
-    def replace(self, old: str, new: str) -> None:
-        app = self.root / "edge" / "app.py"
-        text = app.read_text()
+    def replace(self, old: str, new: str, file: str = "edge/app.py") -> None:
+        path = self.root / file
+        text = path.read_text()
         assert old in text
-        app.write_text(text.replace(old, new))
+        path.write_text(text.replace(old, new))
+
+    def line_of(self, text: str, file: str = "edge/app.py") -> int:
+        lines = (self.root / file).read_text().splitlines()
+        return next(number for number, line in enumerate(lines, 1) if text in line)
 
     def version(self) -> str:
         return str(self.edge.node.get("/openapi.json").json()["info"]["version"])
 
-    def serves(self, version: str, within_s: float) -> float:
-        """Wait until this version is served; meanwhile a node that restarts may refuse connections."""
-        began = time.monotonic()
+    def serves(self, version: str) -> None:
+        self.until(lambda: self.version() == version)
+
+    def until(self, holds: Callable[[], object]) -> None:
+        """Wait until something holds; a node that restarts may refuse connections meanwhile."""
+        until = time.monotonic() + PATIENCE_S
         while True:
             try:
-                if self.version() == version:
-                    return time.monotonic() - began
+                if holds():
+                    return
             except httpx.TransportError:
                 pass
-            assert time.monotonic() - began < within_s, self.said
+            assert time.monotonic() < until, self.said
             time.sleep(0.02)
+
+    def logged(self) -> str:
+        (node,) = self.edge.control.get("/state").json()["nodes"]
+        return "\n".join(line["text"] for line in node["lines"])
 
     def hears(self, text: str) -> str:
         until = time.monotonic() + PATIENCE_S
@@ -91,12 +102,12 @@ def sources(tmp_path_factory: pytest.TempPathFactory, stand_in: Path, services: 
 
 def test_a_change_is_soon_served_and_what_is_broken_never_stops_the_last_good_bundle(sources: Sources) -> None:
     sources.replace('VERSION: Final = "0.1.0"', 'VERSION: Final = "0.1.1"')
-    sources.serves("0.1.1", PATIENCE_S)
+    sources.serves("0.1.1")
     sources.hears("the edge runs the changed bundle")
 
     sources.replace('VERSION: Final = "0.1.1"', 'VERSION: Final = = "0.1.2"')
     heard = sources.hears("SyntaxError")
-    line = next(n for n, text in enumerate((sources.root / "edge/app.py").read_text().splitlines(), 1) if "= =" in text)
+    line = sources.line_of("= =")
     assert f"edge/app.py, line {line}: SyntaxError" in heard
     assert sources.version() == "0.1.1"
 
@@ -107,7 +118,27 @@ def test_a_change_is_soon_served_and_what_is_broken_never_stops_the_last_good_bu
     assert sources.version() == "0.1.1"
 
     sources.replace('VERSION: Final = _nowhere("0.1.2")', 'VERSION: Final = "0.1.2"')
-    sources.serves("0.1.2", PATIENCE_S)
+    sources.serves("0.1.2")
+
+
+def test_a_change_of_the_core_and_of_the_component_is_served_too(sources: Sources) -> None:
+    node = sources.edge.node
+    sources.replace("There is nothing at this address", "There is no such thing here", "shared/problems.py")
+    sources.until(lambda: node.get("/none").json()["title"] == "There is no such thing here")
+    sources.replace("const REFRESH_MS = 60_000;", "const REFRESH_MS = 61_000;", "edge/component/views.js")
+    sources.until(lambda: "61e3" in node.get("/cliptill-overlay.js").text)
+
+
+def test_an_error_of_a_request_is_logged_with_the_line_of_the_real_file_and_not_told(sources: Sources) -> None:
+    sources.replace('    """Tell that the isolate lives."""\n', '    raise RuntimeError("only in a request")\n')
+    sources.until(lambda: sources.edge.node.get("/health").status_code == 500)
+    answer = sources.edge.node.get("/health")
+    assert answer.json()["code"] == "internal"
+    assert "only in a request" not in answer.text
+    place = f'File "edge/app.py", line {sources.line_of("only in a request")}, in get_health'
+    sources.until(lambda: place in sources.logged() and "RuntimeError: only in a request" in sources.logged())
+    sources.replace('    raise RuntimeError("only in a request")\n', '    """Tell that the isolate lives."""\n')
+    sources.until(lambda: sources.edge.node.get("/health").status_code == 200)
 
 
 def test_what_breaks_only_in_the_runtime_is_taken_back(sources: Sources) -> None:
@@ -116,4 +147,4 @@ def test_what_breaks_only_in_the_runtime_is_taken_back(sources: Sources) -> None
     worker.write_text(worker.read_text() + "\nraise RuntimeError('only here')\n")
     heard = sources.hears("only here")
     assert 'File "edge/worker.py", line' in heard
-    sources.serves(before, PATIENCE_S)
+    sources.serves(before)
