@@ -66,7 +66,7 @@ async def return_claim(  # noqa: PLR0913, PLR0917 - who returns what, how, when
     said = _describe(row, wanted, refund_minor, paid, order, actor, trail.place[0], now_ms)
     document = _ENCODE(said)
     trail.append("returned", claim_id, -row.quantity, document, (request, order.key), now_ms)
-    await write_drops(connection, [put_back(drop, row.quantity)], now_ms)
+    await write_drops(connection, [put_back(drop, row.quantity, restock=order.restock)], now_ms)
     await write_trail(connection, *collect([trail]))
     kept = KeptReturn(order.key, request, document, None if paid is None else paid.payment)
     await returns.keep_return(connection, claim_id, wanted, kept, now_ms)
@@ -119,6 +119,7 @@ def _describe(  # noqa: PLR0913, PLR0917 - all that it states
         state=_OUTCOMES[wanted],
         drop=row.drop,
         units=row.quantity,
+        restocked=order.restock,
         refund_minor=refund_minor,
         currency=row.currency if paid is None else paid.captured_currency or row.currency,
         returned_ms=now_ms,

@@ -2,7 +2,8 @@
 
 Rules:
 
-1. A claim is returned once, whoever asks: units go back exactly once, and so does money.
+1. A claim is returned once, whoever asks: units go back exactly once, and so does money. Goods that cannot be sold as
+   they are leave the run; once they are mended, the operator raises the drop's total by them again.
 2. What was paid is refunded, what was not is cancelled; asking for the other one is refused.
 3. No more goes back than was paid, and in no other currency; a part may be kept. Nothing is no refund.
 4. A run number that was given stays given: units that come back are sold under new numbers.
@@ -42,12 +43,14 @@ class ReturnOrder(Strict, frozen=True, kw_only=True):
         key: made anew for each return; the same key again is the same request.
         amount_minor: how much goes back; all that was paid where it is left out. Of no meaning when cancelling.
         currency: of the amount; checked where it is given.
+        restock: whether the units can be sold again as they are.
         reason: in the operator's words; it is kept, and never shown to viewers.
     """
 
     key: IdempotencyKey
     amount_minor: AmountMinor | None = None
     currency: CurrencyCode | None = None
+    restock: bool = True
     reason: ShortText | None = None
 
 
@@ -55,7 +58,8 @@ class Returned(Wire, frozen=True, kw_only=True):
     """A claim that was returned: the answer, and what the drop's audit trail covers.
 
     Attributes:
-        units: that went back to the stock.
+        units: that came back.
+        restocked: whether they went to the stock, to be sold again; else they left the run.
         refund_minor: money that goes back; 0 when nothing was paid.
         position: of its entry in the drop's audit trail.
     """
@@ -64,6 +68,7 @@ class Returned(Wire, frozen=True, kw_only=True):
     state: Outcome
     drop: Identifier
     units: int
+    restocked: bool
     refund_minor: int
     currency: CurrencyCode
     returned_ms: InstantMs
@@ -116,8 +121,11 @@ def decide_return(sold: Sold, wanted: State, order: ReturnOrder, actor: Actor) -
     return Code.REFUND_TOO_LARGE if amount > sold.paid_minor else amount
 
 
-def put_back(drop: DropStock, units: int) -> DropStock:
-    """Return a drop's row with units back in its free stock (rule 4)."""
+def put_back(drop: DropStock, units: int, *, restock: bool) -> DropStock:
+    """Return a drop's row with units back in its free stock, or out of its run (rules 1 and 4)."""
     if units > drop.settled:
         raise AssertionError(f"drop {drop.drop} has settled {drop.settled}, and {units} are to come back")
-    return replace(drop, free=drop.free + units, settled=drop.settled - units, version=drop.version + 1)
+    settled, version = drop.settled - units, drop.version + 1
+    if restock:
+        return replace(drop, free=drop.free + units, settled=settled, version=version)
+    return replace(drop, total=drop.total - units, settled=settled, version=version)

@@ -40,6 +40,18 @@ def test_a_cancelled_claim_gives_its_unit_back_once(
     assert till.world.stock() == (100, 0, 0)
 
 
+def test_what_comes_back_broken_leaves_the_run_and_once_it_is_mended_is_sold_again(
+    till: Till, counter: OriginProcess, operator: dict[str, str]
+) -> None:
+    told = ask(counter, sell_free(counter), "cancel", operator, restock=False).json()
+    assert (told["units"], told["restocked"]) == (1, False)
+    assert till.world.stock() == (99, 0, 0)
+    assert audit_faults(till) == []
+    till.world.execute("UPDATE drops SET total = total + 1, free = free + 1 WHERE drop = 'drop-1'")  # as a PUT does
+    sell_free(counter)
+    assert (till.world.stock(), till.world.numbers()) == ((99, 0, 1), [2])
+
+
 def test_who_asks_again_is_told_that_the_receipt_does_not_count(
     till: Till, counter: OriginProcess, operator: dict[str, str]
 ) -> None:

@@ -49,10 +49,12 @@ def test_units_come_back_under_new_numbers() -> None:
         drop="d", run="r", sku="s", total=5, free=0, held=1, settled=4, next_number=5, version=9, per_viewer_cap=1,
         max_quantity=2,
     )  # fmt: skip
-    after = put_back(drop, 2)
+    after = put_back(drop, 2, restock=True)
     assert (after.free, after.held, after.settled, after.next_number, after.version) == (2, 1, 2, 5, 10)
     with pytest.raises(AssertionError):
-        put_back(drop, 5)
+        put_back(drop, 5, restock=True)
+    gone = put_back(drop, 2, restock=False)
+    assert (gone.total, gone.free, gone.held, gone.settled, gone.version) == (3, 0, 1, 2, 10)
 
 
 def test_another_order_under_the_same_key_is_another_request() -> None:

@@ -118,6 +118,7 @@ def test_a_stripe_that_is_away_is_asked_again_later(double: StripeDouble, key: s
     [
         (990, "EUR", 990),
         (500, "JPY", 500),
+        (12_000, "KRW", 12_000),
         (500, "ISK", 50_000),
         (7, "UGX", 700),
         (5_120, "BHD", 5_120),
