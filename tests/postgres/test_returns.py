@@ -43,7 +43,7 @@ def test_a_cancelled_claim_gives_its_unit_back_once(
 def test_what_comes_back_broken_leaves_the_run_and_once_it_is_mended_is_sold_again(
     till: Till, counter: OriginProcess, operator: dict[str, str]
 ) -> None:
-    told = ask(counter, sell_free(counter), "cancel", operator, restock=False).json()
+    told = take_back(counter, sell_free(counter), "cancel", operator, restock=False).json()
     assert (told["units"], told["restocked"]) == (1, False)
     assert till.world.stock() == (99, 0, 0)
     assert audit_faults(till) == []
