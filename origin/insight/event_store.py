@@ -7,7 +7,8 @@ Rules:
 2. Rows are locked in one order everywhere: nodes by name, then drops, then issued claims.
 3. An event lies in the partition of its batch's own day. Partitions are made ahead (`make_partitions`), because making
    one locks the table for a moment; what no partition is made for goes to the default one, and is kept as long.
-4. What is older than the retention is dropped, a partition at a time (`drop_expired`).
+4. What is older than the retention is dropped, a partition at a time (`drop_expired`). What says that it is from the
+   future is dropped by when it came.
 """
 
 import datetime as dt
@@ -86,10 +87,10 @@ _ADD_ISSUED: Final = """
       token = CASE WHEN stored.trusted OR excluded.trusted THEN NULL ELSE stored.token END
 """
 _EXPIRE: Final = (
-    "DELETE FROM edge_events_other WHERE day < %(day)s",
+    "DELETE FROM edge_events_other WHERE day < %(day)s OR received_ms < %(before)s",
     "DELETE FROM edge_nodes WHERE last_received_ms < %(before)s",
     "DELETE FROM event_rejections WHERE received_ms < %(before)s",
-    "DELETE FROM issued_claims WHERE expires_at_ms < %(before)s",
+    "DELETE FROM issued_claims WHERE expires_at_ms < %(before)s OR received_ms < %(before)s AND NOT trusted",
     "DELETE FROM claim_minutes WHERE minute_ms < %(before)s",
 )
 

@@ -26,7 +26,7 @@ from origin.trail.heads import Signer, sign_open_ends
 from shared.claims.tokens import Claim
 from shared.insight.deliveries import judge_issue
 from shared.insight.events import ClaimIssued
-from shared.insight.reconciliation import BUDGETS_MS, Facts, Report, reconcile
+from shared.insight.reconciliation import BUDGETS_MS, Facts, Report, hash_state, reconcile
 from shared.insight.standings import ClaimCounts, ClaimFold
 from shared.structs import Wire
 
@@ -46,6 +46,7 @@ class Run(Wire, frozen=True, kw_only=True):
         taken: what it took from the queue.
         repaired: claims that it settled now.
         payments: open payments that it looked at.
+        state: `shared.insight.reconciliation.hash_state` of the report.
         published: clips whose manifest it wrote to the edge's store.
         expired: what it dropped because of its age.
     """
@@ -58,6 +59,7 @@ class Run(Wire, frozen=True, kw_only=True):
     repaired: int
     published: tuple[str, ...]
     payments: int = 0
+    state: str = ""
     expired: Expired
     report: Report
 
@@ -113,6 +115,7 @@ class Reconciler:
             taken=taken,
             repaired=repaired,
             payments=payments,
+            state=hash_state(report),
             published=published,
             expired=expired,
             report=report,

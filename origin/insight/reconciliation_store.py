@@ -82,8 +82,9 @@ _GAP_FACTS: Final = """
 _INTAKE_FACT: Final = """
     SELECT count(*) AS nodes, coalesce(sum(batches), 0)::bigint AS batches, coalesce(sum(events), 0)::bigint AS events,
       greatest(0, coalesce(max(ahead_ms) FILTER (WHERE last_received_ms > %(alarm)s), 0)) AS ahead_ms,
-      coalesce((array_agg(node ORDER BY ahead_ms DESC, node) FILTER (WHERE last_received_ms > %(alarm)s))[1], '')
-        AS ahead_node,
+      coalesce((array_agg(node ORDER BY ahead_ms DESC, node) FILTER (
+        WHERE last_received_ms > %(alarm)s AND ahead_ms > 0
+      ))[1], '') AS ahead_node,
       coalesce(max(slowest_ms), 0) AS slowest_ms
     FROM edge_nodes
 """

@@ -70,7 +70,7 @@ def _write_head(run: Run) -> list[str]:
         f"has  {intake.batches} batches ({intake.events} events) of {intake.nodes} nodes; "
         f"{run.report.missing_batches} missing, {run.report.lost_batches} of them lost"
     )
-    return [f"reconciliation {run.run} at {at}: {state}", did, has]
+    return [f"reconciliation {run.run} at {at}: {state}", did, has, f"state {run.state}"]
 
 
 def _write_findings(report: Report) -> list[str]:

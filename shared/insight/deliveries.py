@@ -7,11 +7,12 @@ Rules:
 2. The signature is believed, not the event: a claim counts when its own token is good, and agrees with the event.
 3. A claim that costs nothing is presented by the event that reports it: it settles however late the queue delivers,
    because the edge gave it in time. So its expiry is not looked at here. One with a price needs its viewer.
-4. A token under a key that is not known here is neither good nor forged: keys may reach the edge first. It waits.
+4. A token under a key that is not known here is neither good nor forged: keys may reach the edge first. It waits. One
+   that nobody can have signed (another algorithm, no signature, a known key's name over other bytes) is forged.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -19,9 +20,10 @@ from msgspec import Meta
 
 from shared.claims.keys import ClaimKey
 from shared.claims.tokens import Claim, ClaimFault, read_claim
+from shared.encoding import decode_base64url
 from shared.insight.events import SCHEMA, ClaimIssued, EdgeEvent, NodeId
 from shared.problems import Code
-from shared.structs import Wire
+from shared.structs import Strict, Wire
 
 MAX_MESSAGE_BYTES: Final = 131_072  # the provider's own limit for one queue message
 MAX_EVENTS: Final = 1000
@@ -102,6 +104,16 @@ class _Versioned(Wire, frozen=True, kw_only=True):
     v: int
 
 
+class _Header(Strict, frozen=True, kw_only=True):
+    """The header of a claim's token; one that says more, or something else, is not the edge's."""
+
+    alg: Literal["HS256"]
+    typ: Literal["claim+jwt"]
+    kid: str
+
+
+_SIGNATURE_BYTES: Final = 32
+_HEADER_DECODER: Final = msgspec.json.Decoder(_Header)
 _ENVELOPE_DECODER: Final = msgspec.json.Decoder(_Envelope)
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._-]+")
 _VERSION_DECODER: Final = msgspec.json.Decoder(_Versioned)
@@ -134,13 +146,13 @@ def read_batch(raw: bytes | None) -> ReadBatch | Rejection:
     )
 
 
-def judge_issue(event: ClaimIssued, keys: Iterable[ClaimKey], *, issuer: str, audience: str) -> IssuedClaim | None:
+def judge_issue(event: ClaimIssued, keys: Collection[ClaimKey], *, issuer: str, audience: str) -> IssuedClaim | None:
     """Return the claim that a `claim_issued` event stands for, or None when it is forged."""
     if not _TOKEN.fullmatch(event.token):
         return None
     claim = read_claim(event.token, keys)
     if isinstance(claim, ClaimFault):
-        if claim.code is not Code.CLAIM_KEY_UNKNOWN:
+        if claim.code is not Code.CLAIM_KEY_UNKNOWN or not _may_be_signed(event.token, keys):
             return None
         return IssuedClaim(
             claim_id=event.claim_id,
@@ -154,6 +166,17 @@ def judge_issue(event: ClaimIssued, keys: Iterable[ClaimKey], *, issuer: str, au
     return IssuedClaim(
         claim_id=claim.jti, drop=claim.drop, expires_at_ms=claim.exp * 1000, claim=claim, token=event.token
     )
+
+
+def _may_be_signed(token: str, keys: Collection[ClaimKey]) -> bool:
+    """Return whether a token may be a claim under a key that is to come, and not what nobody has signed."""
+    header, _, rest = token.partition(".")
+    signature = decode_base64url(rest.rpartition(".")[2])
+    try:
+        said = _HEADER_DECODER.decode(decode_base64url(header) or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return len(signature or b"") == _SIGNATURE_BYTES and all(said.kid != key.kid for key in keys)
 
 
 def settles_by_event(issued: IssuedClaim) -> bool:

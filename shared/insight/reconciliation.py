@@ -12,11 +12,15 @@ Rules:
    in the report for ever: an alarm that nobody can clear teaches people to ignore alarms.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
+import msgspec
+
 from shared.catalogue.stock import LATE_MS, bound_over_issue, set_admission_rate
 from shared.claims.budgets import BudgetState
+from shared.encoding import encode_base64url
 from shared.insight.orphans import OrphanCode, OrphanFact
 from shared.insight.standings import ALARM_MS, ClaimCounts, Minute
 from shared.structs import Wire
@@ -233,6 +237,24 @@ def reconcile(facts: Facts, counts: Mapping[str, ClaimCounts], now_ms: int, minu
         minutes=tuple(minutes),
         budgets=facts.budgets,
     )
+
+
+def hash_state(report: Report) -> str:
+    """Return a hash of what a report comes to, of nothing that depends on when or in which order events came.
+
+    Two origins that were told the same events, in any order, any number of times and however late, have the same.
+    """
+    counted = [
+        (
+            drop.drop, drop.total, drop.free, drop.held, drop.settled_units, drop.issued, drop.presented, drop.settled,
+            drop.paid, drop.refused, drop.waiting, drop.outstanding, drop.lapsed, drop.due, drop.unverified,
+        )
+        for drop in report.drops
+    ]  # fmt: skip
+    taken = (report.intake.nodes, report.intake.batches, report.intake.events, report.missing_batches)
+    rejected = [(rejection.reason, rejection.count) for rejection in report.rejections]
+    state = msgspec.json.encode((counted, taken, rejected))
+    return encode_base64url(hashlib.sha256(b"cliptill reconciled state 1\n" + state).digest())
 
 
 def _report_drop(drop: DropFact, counts: ClaimCounts) -> DropReport:

@@ -1,5 +1,6 @@
 """What became of claims by drop, minute and node; and that a run counts anew only what can have changed."""
 
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from origin.insight.reconciliation import Reconciler, Run
 from origin.money.cashier import Cashier
 from shared.insight.standings import MINUTE_MS, Minute
 from tests.postgres.edge_side import EdgeSide, Node, add_drop, free_claim, now_ms, on_edge_side, query
+from tests.postgres.servers import Server
 from tests.postgres.test_reconcile_service import make_config, operator_headers
 from tests.postgres.world import OriginProcess, World
 from tests.samples import NEW_KEY, OLD_KEY
@@ -143,7 +145,7 @@ def test_a_claim_that_is_verified_late_is_counted_where_it_was_given(stocked: st
     async def before(told: Story) -> None:
         told.side.send(report(Node("n", OLD_KEY), 1, at_ms=LONG_AGO))
         assert (await told.reconcile()).report.drops[0].unverified == 1
-        query(stocked, "UPDATE issued_claims SET received_ms = 1")
+        query(stocked, "UPDATE issued_claims SET received_ms = %s", LONG_AGO)
 
     async def after(side: EdgeSide) -> None:
         told = Story(side, (NEW_KEY, OLD_KEY))
@@ -206,5 +208,81 @@ def test_what_is_lent_for_writing_is_there_as_a_whole_or_not_at_all(stocked: str
         with pytest.raises(Exception, match="none"):
             await told.reconcile()
         assert await told.minutes() == before
+
+    tell(stocked, story)
+
+
+def state_after(conninfo: str, seed: int) -> tuple[str, Any, Any, Any]:
+    """Tell one event log in an order of its own: shuffled, with repetitions, partly late; return what it comes to."""
+    shuffled = random.Random(seed)  # noqa: S311 - the same in every run
+    add_drop(conninfo)
+    nodes = [Node(f"node-{number}") for number in range(3)]
+    log: list[Any] = [
+        report(nodes[number % 3], number, at_ms=THIS_MINUTE - number % 4 * MINUTE_MS) for number in range(1, 19)
+    ]
+    log += [report(nodes[0], number, at_ms=THIS_MINUTE, unit_minor=500) for number in range(20, 24)]
+    log += [report(nodes[1], 1, 2, at_ms=THIS_MINUTE - MINUTE_MS)]  # what another has reported too
+    nodes[2].report()  # a batch that never comes
+    log += [nodes[2].report(), ["no batch"]]
+    told = log if seed == 0 else shuffled.sample(log, len(log))
+    again = [] if seed == 0 else [item for item in shuffled.choices(log, k=9) if isinstance(item, dict)]
+    cut = shuffled.randrange(len(told))
+
+    states: list[str] = []
+
+    async def deliver(story: Story) -> None:
+        story.side.send(*told[:cut])
+        await story.reconcile()
+        story.side.send(*told[cut:], *again)
+        states.append((await story.reconcile()).state)
+
+    tell(conninfo, deliver)
+    return (
+        states[0],
+        query(conninfo, "SELECT * FROM claim_minutes ORDER BY 1, 2, 3"),
+        query(conninfo, "SELECT node, seen::text, batches, events FROM edge_nodes ORDER BY node"),
+        query(conninfo, "SELECT node, seq, position, type, claim_id FROM edge_events ORDER BY 1, 2, 3"),
+    )
+
+
+def test_any_order_repetition_and_lateness_of_the_event_log_ends_in_one_state(server: Server) -> None:
+    found = []
+    for seed in range(6):
+        with server.database() as conninfo:
+            found.append(state_after(conninfo, seed))
+    states, minutes, nodes, events = zip(*found, strict=True)
+    assert len(set(states)) == 1
+    assert all(told == minutes[0] for told in minutes)
+    assert all(told == nodes[0] for told in nodes)
+    assert all(told == events[0] for told in events)
+    assert [seen for _, seen, _, _ in nodes[0]] == ["{[1,11)}", "{[1,8)}", "{[1,7),[8,9)}"]
+
+
+def test_an_event_is_found_by_its_batch_without_reading_every_day(stocked: str) -> None:
+    plan = query(
+        stocked,
+        "EXPLAIN SELECT min(received_ms) FROM edge_events WHERE node = 'n' AND seq = 7",
+    )
+    text = "\n".join(line for (line,) in plan)
+    assert "(node = 'n'::text) AND (seq = 7)" in text
+    assert "Seq Scan" not in text
+
+
+def test_events_from_the_future_are_stored_found_and_dropped_by_when_they_came(stocked: str) -> None:
+    async def story(told: Story) -> None:
+        ahead = 300 * 86_400_000
+        node = Node("n", OLD_KEY)
+        told.side.send(report(node, 1, at_ms=THIS_MINUTE + ahead))
+        run = await told.reconcile()
+        assert [(found.code, found.subject) for found in run.report.findings] == [
+            ("claims_not_verified", "drop-1"),
+            ("clock_ahead", "n"),
+        ]
+        query(stocked, "UPDATE edge_events SET received_ms = 1")
+        query(stocked, "UPDATE issued_claims SET received_ms = 1")
+        await told.reconcile()
+        await told.reconcile()
+        for table in ("edge_events", "issued_claims", "claim_minutes"):
+            assert query(stocked, f"SELECT count(*) FROM {table}") == [(0,)]  # noqa: S608 - of this list
 
     tell(stocked, story)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.insight.deliveries import ReadBatch, Rejection, read_batch
-from shared.insight.reconciliation import DropFact, Facts, IntakeFact, Report, reconcile
+from shared.insight.reconciliation import DropFact, Facts, IntakeFact, Report, hash_state, reconcile
 from shared.insight.standings import MINUTE_MS, ClaimFact, ClaimFold, Minute, merge_claims, sort_key
 from tests.samples import NOW_MS
 
@@ -66,7 +66,9 @@ def report_of(facts: list[ClaimFact]) -> tuple[Report, list[Minute]]:
 def test_any_order_and_duplication_gives_the_same_report(facts: list[ClaimFact], data: st.DataObject) -> None:
     repeated = data.draw(st.lists(st.sampled_from(facts), max_size=8)) if facts else []
     again = data.draw(st.permutations([*facts, *repeated]))
-    assert report_of(again) == report_of(facts)
+    (report, minutes), (same, same_minutes) = report_of(facts), report_of(again)
+    assert (report, minutes) == (same, same_minutes)
+    assert hash_state(report) == hash_state(same)
 
 
 @given(facts=reported_claims())

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from shared.claims.tokens import sign_claim
+from shared.encoding import encode_base64url
 from shared.insight.deliveries import MAX_MESSAGE_BYTES, ReadBatch, Rejection, judge_issue, read_batch, settles_by_event
 from shared.insight.events import ClaimIssued
 from tests.samples import ISSUER, NEW_KEY, NOW_MS, OLD_KEY, ORIGIN_URL, encode, make_claim
@@ -54,6 +55,41 @@ def test_what_cannot_be_read_has_a_closed_reason(raw: bytes | None, reason: str)
     read = read_batch(raw)
     assert isinstance(read, Rejection)
     assert (read.index, read.reason) == (-1, reason)
+
+
+def test_a_message_that_is_cut_short_anywhere_is_no_batch() -> None:
+    raw = encode(batch_document(events=[{"type": "view", "clip": "clip-1", "at_ms": NOW_MS}]))
+    assert isinstance(read_batch(raw), ReadBatch)
+    cut = [read_batch(raw[:end]) for end in range(len(raw))]
+    assert set(cut) == {Rejection(index=-1, reason="not_json")}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param({"type": "teleport", "clip": "clip-1"}, id="unknown-type"),
+        pytest.param({"clip": "clip-1", "at_ms": NOW_MS}, id="no-type"),
+        pytest.param({"type": 7, "clip": "clip-1", "at_ms": NOW_MS}, id="type-that-is-no-text"),
+        pytest.param({"type": "view", "clip": "clip-1", "at_ms": 2**60}, id="from-beyond-the-calendar"),
+        pytest.param({"type": "view", "clip": "clip-1", "at_ms": -1}, id="from-before-time"),
+        pytest.param({"type": "view", "clip": "clip-1", "at_ms": NOW_MS, "duration_ms": 1e300}, id="overflow"),
+        pytest.param({"type": "claim_issued", "claim_id": "x", "drop": "drop-1"}, id="half-a-claim"),
+        pytest.param({"type": "settled", "claim_id": "C" * 22, "drop": "drop-1"}, id="what-an-edge-cannot-say"),
+        pytest.param("view", id="no-object"),
+        pytest.param(None, id="nothing"),
+    ],
+)
+def test_an_event_that_is_none_is_rejected_alone(event: object) -> None:
+    known = {"type": "view", "clip": "clip-1", "at_ms": NOW_MS}
+    read = read_batch(encode(batch_document(events=[known, event, known])))
+    assert isinstance(read, ReadBatch)
+    assert [item.index for item in read.events] == [0, 2]
+    assert read.rejections == (Rejection(index=1, reason="not_an_event"),)
+
+
+def _unsigned(header: bytes) -> str:
+    _, payload, _ = sign_claim(make_claim(), NEW_KEY).split(".")
+    return f"{encode_base64url(header)}.{payload}."
 
 
 def test_fields_and_events_of_a_later_edge_do_not_stop_the_rest() -> None:
@@ -107,6 +143,17 @@ def test_a_claim_under_an_unknown_key_waits() -> None:
         pytest.param(issue(sign_claim(make_claim(), NEW_KEY)[:-1] + "A"), id="signature"),
         pytest.param(issue(sign_claim(make_claim(), NEW_KEY) + "\x00"), id="characters"),
         pytest.param(issue("nonsense"), id="no-token"),
+        pytest.param(issue(_unsigned(b'{"alg":"none","typ":"claim+jwt","kid":"2026-11"}')), id="signed-by-nobody"),
+        pytest.param(issue(_unsigned(b'{"alg":"HS256","typ":"claim+jwt","kid":"2026-12"}')), id="no-signature"),
+        pytest.param(
+            issue(_unsigned(b'{"kid":"2026-11","typ":"claim+jwt","alg":"HS256"}') + "A" * 43),
+            id="known-key-written-anew",
+        ),
+        pytest.param(
+            issue(_unsigned(b'{"alg":"HS256","typ":"claim+jwt","kid":"2026-12","crit":["x"]}') + "A" * 43),
+            id="extended",
+        ),
+        pytest.param(issue(_unsigned(b"\xff") + "A" * 43), id="unreadable-header"),
         pytest.param(issue(sign_claim(make_claim(iss="another"), NEW_KEY)), id="issuer"),
         pytest.param(issue(sign_claim(make_claim(aud="https://another.example"), NEW_KEY)), id="audience"),
         pytest.param(issue(sign_claim(make_claim(), NEW_KEY), claim_id="D" * 22), id="another-id-than-the-token"),

@@ -15,6 +15,7 @@ from shared.insight.reconciliation import (
     IntakeFact,
     RejectionFact,
     Report,
+    hash_state,
     reconcile,
 )
 from shared.insight.standings import (
@@ -118,6 +119,21 @@ def test_the_worst_minutes_are_shown_and_no_more_than_can_be_looked_at() -> None
         fold.feed(claims)
     fold.finish()
     assert [minute.due for minute in fold.worst] == list(range(SHOWN_MINUTES + 4, 4, -1))
+
+
+def test_the_hash_of_a_state_is_that_of_its_counts_and_not_of_when_they_came() -> None:
+    state = hash_state(make_report((make_fact(),)))
+    assert hash_state(make_report((make_fact(issued_at_ms=NOW_MS - 500_000),))) == state
+    assert hash_state(make_report((make_fact(),), intake=IntakeFact(slowest_ms=5))) == state
+    others = [
+        make_report((make_fact(decision="settled"),)),
+        make_report((make_fact(), make_fact(claim_id="b"))),
+        make_report((make_fact(),), drops=(make_drop(free=7, held=1),)),
+        make_report((make_fact(),), intake=IntakeFact(events=1)),
+        make_report((make_fact(),), rejections=(RejectionFact(reason="not_json", count=1, recent=0),)),
+        make_report((make_fact(),), gaps=(make_gap(),)),
+    ]
+    assert len({state, *map(hash_state, others)}) == 1 + len(others)
 
 
 def test_all_in_order_is_a_report_without_findings() -> None:
