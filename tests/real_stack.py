@@ -1,9 +1,10 @@
 """The whole product, running: database, provider, edge in workerd, origin; a test treats it from outside."""
 
 import asyncio
-import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Coroutine
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-import pytest
 
 from scripts.children import Child, Children
 from scripts.settings import Options
@@ -26,14 +26,18 @@ T = TypeVar("T")
 
 
 class RealStack:
-    """A stack in a thread of its own; made with `start`, ended with `stop`."""
+    """A stack in a thread of its own; made with `start`, ended with `stop`.
 
-    def __init__(self, data: Path, *, nodes: int = 1, with_site: bool = False) -> None:
+    Its data is not where pytest keeps temporary folders: those are closed to all but their owner whenever another
+    session starts, and the embedded server may run as a user of its own.
+    """
+
+    def __init__(self, *, nodes: int = 1, with_site: bool = False) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self._data = data
-        self._options = Options(data=data, port=0, nodes=nodes, with_site=with_site)
+        self._data = Path(tempfile.mkdtemp(prefix="cliptill-stack-"))
+        self._options = Options(data=self._data, port=0, nodes=nodes, with_site=with_site)
         self._children: Children
         self.stack: Stack
 
@@ -42,9 +46,13 @@ class RealStack:
 
         async def start() -> None:
             self._children = Children(self._data / "logs", ROOT)
-            self.stack = await start_stack(self._children, self._options, print)
+            self.stack = await self._children.guard(start_stack(self._children, self._options, print))
 
-        self._do(start())
+        try:
+            self._do(start())
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def stop(self) -> None:
@@ -52,6 +60,7 @@ class RealStack:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        shutil.rmtree(self._data, ignore_errors=True)
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_S)
@@ -133,12 +142,3 @@ class RealStack:
             while httpx.get(f"{url}/v1/clips/{clip}/overlay", trust_env=False).status_code != 200:
                 assert time.monotonic() < deadline, "the edge never saw the clip"
                 time.sleep(0.1)
-
-
-def reachable_folder(factory: pytest.TempPathFactory) -> Path:
-    """Return a new folder that the embedded server's own user can reach too."""
-    folder = factory.mktemp("stack")
-    for parent in (folder, *folder.parents):
-        if parent != Path(parent.root) and parent.stat().st_uid == os.geteuid():
-            parent.chmod(parent.stat().st_mode | 0o011)
-    return folder

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.drive import wait_until
-from tests.real_stack import RealStack, reachable_folder
+from tests.real_stack import RealStack
 
 CLIP = "lantern-row"
 LUMINANCE = """(colour) => {
@@ -34,8 +34,8 @@ CONTRASTS = f"""() => {{
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStack]:
-    running = RealStack(reachable_folder(tmp_path_factory), nodes=2, with_site=True).start()
+def stack() -> Iterator[RealStack]:
+    running = RealStack(nodes=2, with_site=True).start()
     yield running
     running.stop()
 

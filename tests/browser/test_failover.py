@@ -18,7 +18,7 @@ from scripts.stack import ROOT
 from scripts.viewer import Viewer, settlements_url
 from tests.browser.conftest import Served
 from tests.browser.drive import happened, wait_until
-from tests.real_stack import RealStack, reachable_folder
+from tests.real_stack import RealStack
 
 WAIT_S = 20.0
 UNITS = 3
@@ -26,8 +26,8 @@ VIEWERS = 6
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStack]:
-    running = RealStack(reachable_folder(tmp_path_factory), nodes=2).start()
+def stack() -> Iterator[RealStack]:
+    running = RealStack(nodes=2).start()
     yield running
     running.stop()
 

@@ -11,14 +11,14 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from scripts.demo.site_server import FILES, make_app
 from tests.browser.conftest import WATCH, Served
 from tests.browser.drive import wait_until
-from tests.real_stack import RealStack, reachable_folder
+from tests.real_stack import RealStack
 
 Visit = Callable[[str], Page]
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStack]:
-    running = RealStack(reachable_folder(tmp_path_factory)).start()
+def stack() -> Iterator[RealStack]:
+    running = RealStack().start()
     yield running
     running.stop()
 

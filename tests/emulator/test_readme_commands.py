@@ -10,15 +10,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.real_stack import RealStack, reachable_folder
+from tests.real_stack import RealStack
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = re.findall(r"<!-- run -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStack]:
-    running = RealStack(reachable_folder(tmp_path_factory)).start()
+def stack() -> Iterator[RealStack]:
+    running = RealStack().start()
     yield running
     running.stop()
 

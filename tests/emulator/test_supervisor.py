@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,8 +73,11 @@ def free_row() -> int:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    return tmp_path / "data"
+def data() -> Iterator[Path]:
+    """A data folder that is not where pytest keeps its own: see `tests.real_stack`."""
+    folder = Path(tempfile.mkdtemp(prefix="cliptill-run-"))
+    yield folder / "data"
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module", autouse=True)
