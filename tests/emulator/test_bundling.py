@@ -156,7 +156,8 @@ def test_a_wheel_that_was_compiled_for_another_platform_is_refused(clone: Path, 
         stage(clone)
 
 
-def test_the_platforms_tool_would_upload_the_bundle_and_nothing_else(clone: Path) -> None:
+@pytest.mark.parametrize("environment_name", ["staging", "production"])
+def test_the_platforms_tool_would_upload_the_bundle_and_nothing_else(clone: Path, environment_name: str) -> None:
     manifest = stage(clone)
     configuration = (ROOT / "wrangler.toml").read_text()
     assert 'command = "scripts/bundle"' in configuration
@@ -170,13 +171,15 @@ def test_the_platforms_tool_would_upload_the_bundle_and_nothing_else(clone: Path
         "XDG_CONFIG_HOME": str(clone / "home"),
         "CI": "1",
     }
-    command = ["node_modules/.bin/wrangler", "deploy", "--dry-run", "--outdir", "out", "--env", "production"]
+    command = ["node_modules/.bin/wrangler", "deploy", "--dry-run", "--outdir", "out", "--env", environment_name]
     done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     warnings = [line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line]
     # That routes with a path serve assets below that path only is what is meant.
     expected = ("Proxy environment variables", "will attempt to serve Assets on a configured path")
     assert [line for line in warnings if not any(text in line for text in expected)] == []
+    for binding in ("MANIFESTS", "EVENTS", "VIEWER_LIMIT", "NETWORK_LIMIT", "ORIGIN_URL", "ISSUER"):
+        assert f"env.{binding}" in done.stdout
     uploaded = {path.relative_to(clone / "out").as_posix() for path in (clone / "out").rglob("*") if path.is_file()}
     assert uploaded - {"README.md"} == set(manifest["bundle"])
 
