@@ -9,13 +9,14 @@ from typing import Any, Final
 
 import msgspec
 
-from scripts.benchmarks import edge, reconcile, settle
+from scripts.benchmarks import edge, reconcile, settle, soak
 from scripts.benchmarks.figures import BenchError, Effort, Figure
 from scripts.vendoring import BundleError
 
 SUITES: Final[dict[str, Callable[[Effort], dict[str, Any]]]] = {
     "edge": lambda effort: edge.measure(quick=effort == "quick"),
     "settle": settle.measure,
+    "soak": soak.measure,
     "reconcile": reconcile.measure,
 }
 

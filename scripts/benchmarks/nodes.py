@@ -133,24 +133,41 @@ class Node:
 
     Attributes:
         port: of its address on the loopback interface.
+        status_port: of the address where the product's node tells how it is; the others have none.
         listening_ms: from the start of the process until it took connections.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, listening_ms: float) -> None:
-        self.process, self.port, self.listening_ms = process, port, listening_ms
+    def __init__(self, process: asyncio.subprocess.Process, port: int, status_port: int, listening_ms: float) -> None:
+        self.process, self.port, self.status_port, self.listening_ms = process, port, status_port, listening_ms
 
     def cpu_s(self) -> float | None:
         """Return the processor time that it has used so far; None where the system does not tell (only Linux does)."""
         try:
-            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-            fields = Path(f"/proc/{children[0]}/stat").read_text().rpartition(")")[2].split()
+            fields = (self._facts() / "stat").read_text().rpartition(")")[2].split()
         except (OSError, IndexError):
             return None
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    async def ask(self, request: str) -> tuple[int, dict[str, str], bytes]:
+    def rss_bytes(self) -> int:
+        """Return the memory that it has now.
+
+        Raises:
+            BenchError: where the system does not tell (only Linux does).
+        """
+        try:
+            pages = (self._facts() / "statm").read_text().split()[1]
+        except (OSError, IndexError) as error:
+            raise BenchError("this system does not tell how much memory a process has: run it on Linux") from error
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def _facts(self) -> Path:
+        """Return the folder that has what Linux tells of the program; its parent is `scripts.lifeline`."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return Path("/proc") / children[0]
+
+    async def ask(self, request: str, port: int = 0) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body of the answer to a whole request, over a connection of its own."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port or self.port)
         try:
             writer.write(request.encode())
             head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), START_S)).decode("latin-1")
@@ -171,19 +188,19 @@ async def running(folder: Path, program: Path, origin_url: str) -> AsyncIterator
         program: workerd.
         origin_url: where it reads manifests and stock, and posts events.
     """
-    port = _free_port()
+    port, status_port = _free_port(), _free_port()
     state = folder / "state"
     state.mkdir(exist_ok=True)
     command = [str(program), "serve", str(folder / "config.capnp"), "--socket-addr", f"http=127.0.0.1:{port}"]
     command += ["--directory-path", f"state={state}"]
     if (folder / "snapshot.pack").exists():
-        command += ["--directory-path", f"files={folder}", "--socket-addr", f"status=127.0.0.1:{_free_port()}"]
+        command += ["--directory-path", f"files={folder}", "--socket-addr", f"status=127.0.0.1:{status_port}"]
     began = time.perf_counter()
     with (folder / "log.txt").open("ab") as log:
         process = await _start(command, {"PATH": os.environ["PATH"], "ORIGIN_URL": origin_url, **SETTINGS}, log)
     try:
         await _until_listening(process, port, folder)
-        yield Node(process, port, 1000 * (time.perf_counter() - began))
+        yield Node(process, port, status_port, 1000 * (time.perf_counter() - began))
     finally:
         await _end(process)
 

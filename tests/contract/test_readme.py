@@ -10,10 +10,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"(<!-- run -->\n)?```sh\n(.*?)```", README, re.DOTALL)
+BLOCKS = re.findall(r"(<!-- (?:run|node) -->\n)?```sh\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line for run, block in BLOCKS if not run for line in block.splitlines() if line]
 
-# Who runs each command of the README that is not in a block marked `run` (tests/emulator/test_readme_commands.py).
+# Who runs each command of the README that is not in a block marked `run` (tests/emulator/test_readme_commands.py) or
+# `node` (tests/emulator/test_readme_node.py).
 RUN_BY = {
     "scripts/run": "tests/emulator/test_supervisor.py",
     "scripts/run --once": "tests/emulator/test_supervisor.py",
@@ -26,6 +27,7 @@ RUN_BY = {
     "scripts/bench --json": "tests/unit/test_benching.py",
     "scripts/bench edge": "tests/emulator/test_bench_edge.py",
     "scripts/bench settle": "tests/postgres/test_bench_settle.py",
+    "scripts/bench soak": "tests/emulator/test_bench_soak.py",
     "scripts/bench reconcile": "tests/postgres/test_bench_reconcile.py",
     "python3 -m venv .venv": "scripts/installation.py",
     ".venv/bin/pip install --require-hashes --no-deps -r scripts/requirements/origin.txt": "scripts/installation.py",
