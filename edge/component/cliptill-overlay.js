@@ -7,6 +7,6 @@ if (!customElements.get("cliptill-overlay")) customElements.define("cliptill-ove
 
 // `cliptill-claims.js` is a file of its own, and shares these with this one.
 export { now } from "./clock.js";
-export { list, make, put } from "./dom.js";
+export { list, make, put, webAddress } from "./dom.js";
 export { ask, backoff, bounded, passing, pause } from "./net.js";
 export { say } from "./texts.js";

@@ -4,7 +4,7 @@
  * Whatever happens here, the video plays on: the worst case is an overlay that is not there.
  *
  * Attributes: `clip` (its id), `edge` (default: where this script comes from), `locale` and `currency` (default: the viewer's).
- * Events: `cliptill:claim`, `cliptill:settled`, `cliptill:refused`, `cliptill:error`. They bubble; a receipt is no secret,
+ * Events: `cliptill:claim`, `cliptill:pay`, `cliptill:settled`, `cliptill:refused`, `cliptill:error`. They bubble; a receipt is no secret,
  * a claim is, and stays inside.
  */
 
@@ -190,14 +190,27 @@ class Overlay {
 
   /** @type {import("./types.js").Listener["changed"]} */
   changed(saved, what, stock) {
-    const { clip, offer, drop, claim_id, code, settled, title } = saved;
+    const { clip, offer, drop, claim_id, code, settled, title, pay } = saved;
     const { run, run_numbers, total_minor, currency, payment, receipt } = settled ?? {};
     if (stock) this.#stocks.take(drop, stock);
     if (what === "refused" && code === "sold_out") this.#stocks.empty(drop);
     this.#draw();
     if (!what) return;
     this.#card.announce(`${title}: ${this.#wallet?.outcome(this.#view, saved)}`);
-    this.#emit(what, { clip, offer, drop, claim_id, code, run, run_numbers, total_minor, currency, payment, receipt });
+    this.#emit(what, {
+      clip,
+      offer,
+      drop,
+      claim_id,
+      code,
+      run,
+      run_numbers,
+      total_minor,
+      currency,
+      payment,
+      receipt,
+      ...pay,
+    });
     if (!code) this.#time(`tap_to_${what}`, this.#taps.get(offer), { offer });
     // What was refused is often no longer as it was shown.
     if (what === "refused") loadView(this.#personalUrl, this.#signal, this);

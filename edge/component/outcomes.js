@@ -1,6 +1,6 @@
 /** What became of a viewer's taps, in words: beside the offer, and in the list of all claims. */
 
-import { list, make, put, say } from "./cliptill-overlay.js";
+import { list, make, put, say, webAddress } from "./cliptill-overlay.js";
 import { buildPass } from "./pass.js";
 import { kept } from "./store.js";
 import { busy, claims } from "./wallet.js";
@@ -19,6 +19,10 @@ const ENGLISH = {
   settled: "It is yours.",
   number: "No. {n}",
   pay_at_pickup: "Pay {price} when you pick it up.",
+  held: "Held for you: pay {price} to keep it.",
+  pay: "Pay {price}",
+  credit_too_low: "You have not enough credit for this.",
+  hold_lapsed: "The time to pay is over.",
   pass: "Show this at pickup",
   failed: "That did not work.",
   not_admitted_yet: "Many people tapped at once. We keep trying for you.",
@@ -66,6 +70,7 @@ export const outcome = (view, saved, beside) => {
   // The words for a crowd say that we go on trying: no longer, once it is the viewer's turn again.
   if (code === "not_admitted_yet" && !busy(saved)) return tell(view, "failed");
   if (state === "tapped") return tell(view, code ?? "claiming");
+  if (saved.pay) return tell(view, "held", saved.price.text);
   return tell(view, code ?? "settling");
 };
 
@@ -83,16 +88,24 @@ export const buildShelf = (place) => {
   const rows = new Map();
   /** @type {View | undefined} */
   let shown;
-  place.append(make("details", {}, summary, items, note));
+  const shelf = make("details", {}, summary, items, note);
+  place.append(shelf);
   return (view) => {
     const all = claims();
     const create = () => {
       const text = make("p");
-      const node = make("li", {}, text);
+      const link = make("a", { target: "_blank", rel: "noopener" });
+      const node = make("li", {}, text, link);
       /** @param {Saved} saved */
       const render = (saved) => {
         put(text, `${saved.title}: ${outcome(shown, saved)}`);
-        if (saved.pass && !text.nextSibling) node.append(buildPass(saved.pass, tell(shown, "pass"), shown?.locale));
+        const page = saved.pay ? webAddress(saved.pay.pay_at, saved.edge) : "";
+        if (page && link.href !== page) {
+          link.href = page;
+          shelf.open = true;
+        }
+        put(link, page && tell(shown, "pay", saved.price.text));
+        if (saved.pass && !link.nextSibling) node.append(buildPass(saved.pass, tell(shown, "pass"), shown?.locale));
       };
       return { node, render };
     };

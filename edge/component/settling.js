@@ -9,6 +9,7 @@ import { ask, backoff, bounded, now, passing, pause } from "./cliptill-overlay.j
 import { viewer } from "./keys.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
+/** @typedef {import("./types.js").Pay} Pay */
 /** @typedef {import("./types.js").Saved} Saved */
 
 /** How long a tap waits for its claim before the viewer is asked to tap again (with the same key). */
@@ -63,10 +64,10 @@ const proven = async ({ claim = "" }, method, url) => ({
  * @param {Saved} saved
  * @param {AbortSignal} signal
  * @param {"GET" | "POST"} method POST decides, GET looks up what was decided
- * @param {string} [part] of what was decided
+ * @param {string} [part] of the claim
  */
 const askOrigin = async (saved, signal, method, part = "") => {
-  const url = settlements(saved) + (method === "GET" ? `/${saved.claim_id}${part}` : "");
+  const url = settlements(saved) + (part || method === "GET" ? `/${saved.claim_id}${part}` : "");
   return ask(url, { method, headers: await proven(saved, method, url), signal });
 };
 
@@ -112,15 +113,36 @@ const awaitEvent = async (saved, signal) => {
 };
 
 /**
+ * See a held claim paid: take its payment on, tell where the viewer pays, and look whether it is decided.
+ *
+ * @param {Saved} saved
+ * @param {AbortSignal} signal
+ * @param {(pay: Pay) => void} paying told while the viewer is to pay
+ * @returns {Promise<Answer>} a decision, or why it is not paid, unless stopped
+ */
+const awaitPayment = async (saved, signal, paying) => {
+  for (let attempt = 0; ; attempt++) {
+    const payment = await askOrigin(saved, signal, "POST", "/payment");
+    const { state, pay_at, client_secret } = payment.body;
+    if (state === "begun") paying({ pay_at, client_secret });
+    const answer = payment.status === 402 ? payment : await askOrigin(saved, signal, "GET");
+    if ((answer.status !== 202 && !passing(answer)) || signal.aborted) return answer;
+    // The viewer pays on another page: back on this one, it is looked at again at once.
+    await pause(500 + backoff(attempt, 10_000), signal, answer.waitMs);
+  }
+};
+
+/**
  * Bring a claim to its decision, for as long as it takes.
  *
  * @param {Saved} saved with its claim
  * @param {AbortSignal} signal
  * @param {boolean} first true right after the tap, false when taken up again
  * @param {() => void} waiting told when the origin did not answer
+ * @param {(pay: Pay) => void} paying told while the viewer is to pay
  * @returns {Promise<Answer>} a decision, unless stopped
  */
-export const settle = async (saved, signal, first, waiting) => {
+export const settle = async (saved, signal, first, waiting, paying) => {
   let answer = first && saved.settles === "event" ? await awaitEvent(saved, signal) : undefined;
   let refusedProofs = 0;
   for (let attempt = 0; ; attempt++) {
@@ -130,6 +152,7 @@ export const settle = async (saved, signal, first, waiting) => {
       const decided = await askOrigin(saved, signal, "GET");
       if (decided.body.code !== "settlement_unknown") answer = decided;
     }
+    if (answer.status === 202) return awaitPayment(saved, signal, paying);
     // A 401 has corrected our clock: a fresh proof may pass.
     const again =
       passing(answer) || (answer.status === 401 && answer.body.code !== "claim_expired" && refusedProofs++ < 3);

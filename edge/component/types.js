@@ -42,7 +42,7 @@
  * @property {number[]} run_numbers
  * @property {number} total_minor
  * @property {string} currency
- * @property {"none" | "at_pickup"} payment
+ * @property {"none" | "at_pickup" | "card" | "wallet"} payment
  * @property {string} receipt EdDSA JWS
  *
  * @typedef {object} Pass What is shown where something is picked up.
@@ -52,6 +52,10 @@
  * @property {number} exp until, in seconds
  * @property {number} side of the QR code, in modules
  * @property {string} path of its dark modules
+ *
+ * @typedef {object} Pay How a claim is paid whose units are held.
+ * @property {string} pay_at the page where; empty when there is none
+ * @property {string} client_secret what a payment provider's own script asks for; empty when there is none
  *
  * @typedef {object} Saved One tap and what came of it: kept in this browser.
  * @property {string} id the tap's idempotency key
@@ -70,6 +74,7 @@
  * @property {"event" | "request"} [settles]
  * @property {Settled} [settled]
  * @property {Pass} [pass]
+ * @property {Pay} [pay] while it is to be paid
  * @property {string} [code] why it was refused, or why there is no answer yet
  *
  * @typedef {object} Answer An HTTP answer with a JSON body; status 0 stands for anything else.
@@ -77,7 +82,7 @@
  * @property {any} body
  * @property {number} waitMs what the server asked to wait, or 0
  *
- * @typedef {"claim" | "settled" | "refused" | "error"} Outcome
+ * @typedef {"claim" | "pay" | "settled" | "refused" | "error"} Outcome
  *
  * @typedef {object} Listener An overlay that shares the wallet.
  * @property {(saved: Saved, what?: Outcome, stock?: Stock) => void} changed

@@ -102,8 +102,20 @@ const claim = async (saved, signal) => {
  * @param {boolean} first right after the tap
  */
 const finish = async (saved, signal, first) => {
-  const { status, body } = await settle(saved, signal, first, () => retry(saved));
+  const { status, body } = await settle(
+    saved,
+    signal,
+    first,
+    () => retry(saved),
+    (pay) => {
+      const before = saved.pay?.pay_at;
+      saved.pay = pay;
+      saved.code = undefined;
+      tell(saved, before === pay.pay_at ? undefined : "pay");
+    },
+  );
   if (signal.aborted) return;
+  saved.pay = undefined;
   if (status !== 200) return refuse(saved, body);
   const { settled_at_ms, run, run_numbers, total_minor, currency, payment, receipt } = body;
   saved.state = "settled";

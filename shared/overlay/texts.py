@@ -17,6 +17,10 @@ settling: Your claim is in. We are confirming it…
 settled: It is yours.
 number: No. {n}
 pay_at_pickup: Pay {price} when you pick it up.
+held: Held for you: pay {price} to keep it.
+pay: Pay {price}
+credit_too_low: You have not enough credit for this.
+hold_lapsed: The time to pay is over.
 pass: Show this at pickup
 free: Free
 left: {n} left
@@ -54,6 +58,10 @@ settling: Deine Anfrage ist da. Wir bestätigen sie gerade…
 settled: Es gehört dir.
 number: Nr. {n}
 pay_at_pickup: Bezahle {price} bei der Abholung.
+held: Für dich zurückgelegt: bezahle {price}, um es zu behalten.
+pay: {price} bezahlen
+credit_too_low: Dein Guthaben reicht dafür nicht.
+hold_lapsed: Die Zeit zum Bezahlen ist um.
 pass: Bei der Abholung vorzeigen
 free: Kostenlos
 left: Noch {n}
@@ -91,6 +99,10 @@ settling: Votre demande est notée. Nous la confirmons…
 settled: C’est à vous.
 number: N° {n}
 pay_at_pickup: Payez {price} au retrait.
+held: Réservé pour vous : payez {price} pour le garder.
+pay: Payer {price}
+credit_too_low: Votre crédit ne suffit pas.
+hold_lapsed: Le délai de paiement est écoulé.
 pass: À présenter au retrait
 free: Gratuit
 left: Plus que {n}
@@ -128,6 +140,10 @@ settling: Tu solicitud está registrada. La estamos confirmando…
 settled: Es tuyo.
 number: N.º {n}
 pay_at_pickup: Paga {price} al recogerlo.
+held: Apartado para ti: paga {price} para quedártelo.
+pay: Pagar {price}
+credit_too_low: No tienes crédito suficiente.
+hold_lapsed: Se acabó el tiempo para pagar.
 pass: Muéstralo al recogerlo
 free: Gratis
 left: Quedan {n}
@@ -165,6 +181,10 @@ settling: 受付しました。確認中です…
 settled: あなたのものです。
 number: No. {n}
 pay_at_pickup: 受け取り時に {price} をお支払いください。
+held: お取り置き中です。{price} のお支払いで確定します。
+pay: {price} を支払う
+credit_too_low: 残高が足りません。
+hold_lapsed: お支払いの期限が過ぎました。
 pass: 受け取り時にご提示ください
 free: 無料
 left: 残り {n} 点
@@ -202,6 +222,10 @@ settling: وصل طلبك. نؤكده الآن…
 settled: أصبح لك.
 number: رقم {n}
 pay_at_pickup: ادفع {price} عند الاستلام.
+held: محجوز لك: ادفع {price} للاحتفاظ به.
+pay: ادفع {price}
+credit_too_low: رصيدك لا يكفي.
+hold_lapsed: انتهى وقت الدفع.
 pass: اعرض هذا عند الاستلام
 free: مجاني
 left: بقي {n}

@@ -33,7 +33,7 @@ window.happened = [];
 addEventListener("securitypolicyviolation", (event) => faults.push(`${event.violatedDirective} ${event.blockedURI}`));
 addEventListener("unhandledrejection", (event) => faults.push(`${event.reason}`));
 addEventListener("error", (event) => faults.push(event.message));
-for (const name of ["claim", "settled", "refused", "error"])
+for (const name of ["claim", "pay", "settled", "refused", "error"])
   addEventListener(`cliptill:${name}`, ({ detail }) => happened.push([name, detail]));
 """
 

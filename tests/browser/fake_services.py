@@ -179,6 +179,8 @@ class FakeOrigin:
             Route("/v1/settlements", self.settle, methods=["POST"]),
             Route("/v1/settlements/{claim_id}", self.look_up),
             Route("/v1/settlements/{claim_id}/stream", self.stream),
+            Route("/v1/settlements/{claim_id}/payment", self.pay, methods=["POST"]),
+            Route("/pay", self.pay_page),
             Route("/v1/settlements/{claim_id}/pass", self.read_pass),
         ]
         return Public(Starlette(routes=routes), self._world.note_origin)
@@ -199,6 +201,9 @@ class FakeOrigin:
         if refused is not None:
             return refused
         world = self._world
+        if world.to_be_paid and claim_id not in world.decided:
+            world.held.add(claim_id)
+            return JSONResponse({"claim_id": claim_id, "status": "held"}, 202)
         if claim_id not in world.decided:
             world.decided[claim_id] = settlement(world, claim_id, DROP, world.price_minor)
         if world.lose_answers > 0:
@@ -210,7 +215,23 @@ class FakeOrigin:
         decided = self._world.decided.get(request.path_params["claim_id"])
         if self._world.origin_away:
             raise HTTPException(503)
+        if not decided and request.path_params["claim_id"] in self._world.held:
+            return JSONResponse({"status": "held"}, 202)
         return JSONResponse(decided) if decided else problem("settlement_unknown", 404)
+
+    async def pay(self, request: Request) -> Response:
+        world, claim_id = self._world, request.path_params["claim_id"]
+        if world.credit_too_low:
+            return problem("credit_too_low", 402)
+        if world.paid and claim_id not in world.decided:
+            world.decided[claim_id] = {**settlement(world, claim_id, DROP, world.price_minor), "payment": "card"}
+        state = {"state": "captured"} if world.paid else {"state": "begun", "client_secret": "secret"}
+        page = "" if world.paid else f"{world.origin_url}/pay"
+        return JSONResponse({"claim_id": claim_id, "pay_at": page, **state})
+
+    async def pay_page(self, _: Request) -> Response:
+        self._world.paid = True
+        return HTMLResponse("<!doctype html><title>Paid</title>Paid")
 
     async def read_pass(self, request: Request) -> Response:
         if self._world.origin_away or self._world.passes_away:

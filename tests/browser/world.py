@@ -66,9 +66,13 @@ class World:
     settle_events: bool = True
     passes_away: bool = False
     pickup: Json = field(default_factory=dict)
+    to_be_paid: bool = False
+    paid: bool = False
+    credit_too_low: bool = False
     edge_seen: list[Seen] = field(default_factory=list)
     origin_seen: list[Seen] = field(default_factory=list)
     decided: dict[str, Json] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
 
     def now_ms(self) -> int:
         """Return the servers' time."""
