@@ -15,13 +15,12 @@ from origin.database import Connection, Database
 from origin.guard import KEY_CODES, Guard
 from origin.money import ledger_store as ledger
 from origin.money.ledger_store import Balance
-from origin.responses import Handler, read_body, refuse, tell
+from origin.responses import BODY_CODES, Handler, read_json, refuse, tell
 from origin.settlement.holding import find_claim
 from origin.settlement.presenting import CODES, PARAMETERS, SECURITY, Trust, challenge
 from shared.openapi import Answer, Operation, Parameter
 from shared.problems import Code, Problem
 from shared.structs import ClaimId, CurrencyCode, IdempotencyKey, Strict, Thumbprint, Wire
-from shared.wire import decode_body
 
 OPERATOR: Final = "operator"
 MAX_BODY_BYTES: Final = 4_096
@@ -62,8 +61,7 @@ OPERATIONS: Final = (
         body=CreditOrder,
         answers=_HAS,
         problems=(
-            *KEY_CODES, Code.IDEMPOTENCY_CONFLICT, Code.BODY_TOO_LARGE, Code.MALFORMED_JSON, Code.DUPLICATE_KEY,
-            Code.UNKNOWN_FIELD, Code.INVALID_FIELD,
+            *KEY_CODES, Code.IDEMPOTENCY_CONFLICT, *BODY_CODES,
         ),
     ),
     Operation(
@@ -112,10 +110,7 @@ class Credits:
         viewer = _read_viewer(request)
         if isinstance(viewer, Problem):
             return refuse(viewer)
-        raw = await read_body(request, MAX_BODY_BYTES)
-        if isinstance(raw, Problem):
-            return refuse(raw)
-        order = decode_body(raw, _DECODER, MAX_BODY_BYTES)
+        order = await read_json(request, _DECODER, MAX_BODY_BYTES)
         if isinstance(order, Problem):
             return refuse(order)
         async with self._database.transaction() as connection:

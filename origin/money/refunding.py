@@ -12,7 +12,7 @@ from origin.database import ClashError, Database
 from origin.guard import KEY_CODES, Guard
 from origin.money.cashier import Cashier
 from origin.money.returning import return_claim
-from origin.responses import NOT_KEPT, Handler, read_body, refuse
+from origin.responses import BODY_CODES, NOT_KEPT, Handler, read_json, refuse
 from origin.settlement.settling import Settler
 from shared.claims.returns import Returned, ReturnOrder
 from shared.claims.states import Actor, State
@@ -20,15 +20,13 @@ from shared.errors import ServiceAwayError
 from shared.openapi import JSON, Answer, Operation, Parameter
 from shared.problems import Code, Problem
 from shared.structs import ClaimId
-from shared.wire import decode_body
 
 SECURITY: Final = "operator"
 MAX_BODY_BYTES: Final = 4_096
 _PATH: Final = (Parameter(name="claim_id", where="path", type=ClaimId),)
 _ANSWERS: Final = {200: Answer(description="Returned; the same request again has the same answer.", type=Returned)}
 _PROBLEMS: Final = (
-    *KEY_CODES, Code.SETTLEMENT_UNKNOWN, Code.NOT_SETTLED, Code.ALREADY_RETURNED, Code.BODY_TOO_LARGE,
-    Code.MALFORMED_JSON, Code.DUPLICATE_KEY, Code.UNKNOWN_FIELD, Code.INVALID_FIELD,
+    *KEY_CODES, Code.SETTLEMENT_UNKNOWN, Code.NOT_SETTLED, Code.ALREADY_RETURNED, *BODY_CODES,
 )  # fmt: skip
 
 OPERATIONS: Final = (
@@ -84,10 +82,7 @@ class Refunds:
 
     def _returner(self, wanted: State) -> Handler:
         async def answer(request: Request) -> Response:
-            raw = await read_body(request, MAX_BODY_BYTES)
-            if isinstance(raw, Problem):
-                return refuse(raw)
-            order = decode_body(raw, _DECODER, MAX_BODY_BYTES)
+            order = await read_json(request, _DECODER, MAX_BODY_BYTES)
             if isinstance(order, Problem):
                 return refuse(order)
             return await self._return(request.path_params["claim_id"], wanted, order)

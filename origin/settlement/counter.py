@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from origin.database import Connection, Database
 from origin.guard import KEY_CODES, Guard, holder_of
-from origin.responses import Handler, read_body, refuse, tell
+from origin.responses import BODY_CODES, Handler, read_json, refuse, tell
 from origin.settlement.answers import Decision, HeldClaim, read_receipt
 from origin.settlement.confirming import Confirmations
 from origin.settlement.counter_store import read_creator, read_offers
@@ -21,10 +21,9 @@ from origin.settlement.settling import Conflict, Settler
 from shared.claims.budgets import Kind
 from shared.claims.counter import CounterBatch, CounterSale, claim_sale
 from shared.claims.tokens import Claim
-from shared.openapi import JSON, Answer, Operation
+from shared.openapi import Answer, Operation
 from shared.problems import Code, Problem
 from shared.structs import Wire
-from shared.wire import decode_body
 
 MAX_BODY_BYTES: Final = 256 * 1024
 
@@ -66,8 +65,7 @@ OPERATIONS: Final = (
         body=CounterBatch,
         answers={200: Answer(description="What came of each sale.", type=CounterReport)},
         problems=(
-            *KEY_CODES, Code.BODY_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.MALFORMED_JSON, Code.DUPLICATE_KEY,
-            Code.UNKNOWN_FIELD, Code.INVALID_FIELD, Code.CLIP_UNKNOWN,
+            *KEY_CODES, *BODY_CODES, Code.CLIP_UNKNOWN,
         ),
     ),
 )  # fmt: skip
@@ -98,12 +96,7 @@ class Counter:
         return {"report_counter_sales": self._guarded(self._take)}
 
     async def _take(self, request: Request) -> Response:
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-            return refuse(Problem(code=Code.UNSUPPORTED_MEDIA_TYPE, detail="Send application/json."))
-        raw = await read_body(request, MAX_BODY_BYTES)
-        if isinstance(raw, Problem):
-            return refuse(raw)
-        batch = decode_body(raw, _DECODER, MAX_BODY_BYTES)
+        batch = await read_json(request, _DECODER, MAX_BODY_BYTES)
         if isinstance(batch, Problem):
             return refuse(batch)
         register = holder_of(request)
