@@ -17,6 +17,7 @@ from origin.insight.event_store import Expired, drop_expired, make_partitions
 from origin.insight.intake import Intake, QueueReader, Taken
 from origin.money.cashier import BATCH, Cashier
 from origin.money.orphans_store import find_orphans
+from origin.pickup.scanner_store import read_disputes
 from origin.provider import Provider, ProviderAwayError
 from origin.settlement.budgets_store import read_budgets
 from origin.settlement.confirming import Confirmations
@@ -228,6 +229,7 @@ class Reconciler:
                 intake=await store.read_intake_fact(connection, now_ms),
                 rejections=await store.read_rejection_facts(connection, now_ms),
                 orphans=tuple(await find_orphans(connection, now_ms)),
+                disputes=await read_disputes(connection, now_ms),
                 budgets=await read_budgets(connection, now_ms - BUDGETS_MS),
             )
         return reconcile(facts, counts, now_ms, fold.worst)

@@ -26,6 +26,7 @@ EXPLAINED: Final[dict[FindingCode, str]] = {
     "claims_forged": "claims were reported that are not ours",
     "messages_rejected": "messages could not be read: see the table event_rejections",
     "clock_ahead": "an edge node's clock is ahead of ours",
+    "pickups_disputed": "claims were handed out twice, or though they should not have been: GET /v1/pickups/disputed",
     "paid_no_goods": "money was taken, and the claim is not settled",
     "goods_not_paid": "a claim was settled for money that was not taken",
     "refund_late": "money that must go back has not gone for hours",

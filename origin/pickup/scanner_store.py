@@ -9,6 +9,8 @@ from psycopg.types.json import Jsonb
 
 from origin.database import Connection
 from shared.claims.scans import Outcome
+from shared.insight.reconciliation import DisputeFact
+from shared.insight.standings import ALARM_MS
 from shared.structs import Strict, Wire
 
 _ADD: Final = """
@@ -60,6 +62,13 @@ _DISPUTED: Final = """
       GROUP BY claim_id ORDER BY claim_id LIMIT %s
     )
     ORDER BY claim_id, received_ms, scanner, seq
+"""
+
+
+_DISPUTES: Final = """
+    SELECT place, count(DISTINCT claim_id)::int AS count,
+      (count(DISTINCT claim_id) FILTER (WHERE received_ms > %s))::int AS recent
+    FROM scans JOIN scanners USING (scanner) WHERE outcome NOT IN ('noted', 'picked_up') GROUP BY place ORDER BY place
 """
 
 
@@ -184,3 +193,11 @@ async def revoke_pass(connection: Connection, claim_id: str, now_ms: int) -> Non
 async def list_disputed(connection: Connection, after: str, limit: int) -> list[DisputedScan]:
     """Return a page of claims that somebody must look at, by claim, each with all scans that took it for good."""
     return [DisputedScan(*row) for row in await (await connection.execute(_DISPUTED, (after, limit))).fetchall()]
+
+
+async def read_disputes(connection: Connection, now_ms: int) -> tuple[DisputeFact, ...]:
+    """Return how many claims somebody must look at, by place."""
+    found = await connection.execute(_DISPUTES, (now_ms - ALARM_MS,))
+    return tuple(
+        DisputeFact(place=place, count=count, recent=recent) for place, count, recent in await found.fetchall()
+    )

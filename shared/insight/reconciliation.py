@@ -42,6 +42,7 @@ FindingCode = (
         "claims_forged",
         "messages_rejected",
         "clock_ahead",
+        "pickups_disputed",
     ]
 )
 
@@ -113,6 +114,14 @@ class RejectionFact(Wire, frozen=True, kw_only=True):
     recent: int
 
 
+class DisputeFact(Wire, frozen=True, kw_only=True):
+    """Claims that were handed out twice at a place, or though they should not have been: all, and within `ALARM_MS`."""
+
+    place: str
+    count: int
+    recent: int
+
+
 class Facts(Wire, frozen=True, kw_only=True):
     """All that a report is made from, but the claims."""
 
@@ -121,6 +130,7 @@ class Facts(Wire, frozen=True, kw_only=True):
     intake: IntakeFact
     rejections: tuple[RejectionFact, ...]
     orphans: tuple[OrphanFact, ...] = ()
+    disputes: tuple[DisputeFact, ...] = ()
     budgets: tuple[BudgetState, ...] = ()
 
 
@@ -194,6 +204,8 @@ class Report(Wire, frozen=True, kw_only=True):
         gaps: those with the most missing batches first, at most `SHOWN_GAPS`.
         minutes: those with the most claims that are not as they should be, by drop, minute and node.
         orphans: money without goods, goods without money.
+        disputes: what scanners handed out twice, or though it should not have been; `GET /v1/pickups/disputed` has the
+            signed scans.
         budgets: confirmations against their deadlines, of all processes, over `BUDGETS_MS`.
         missing_batches, lost_batches: over all gaps; the lost ones are among the missing ones.
     """
@@ -206,6 +218,7 @@ class Report(Wire, frozen=True, kw_only=True):
     gaps: tuple[GapReport, ...]
     rejections: tuple[RejectionFact, ...]
     orphans: tuple[OrphanFact, ...] = ()
+    disputes: tuple[DisputeFact, ...] = ()
     minutes: tuple[Minute, ...] = ()
     budgets: tuple[BudgetState, ...] = ()
 
@@ -234,6 +247,7 @@ def reconcile(facts: Facts, counts: Mapping[str, ClaimCounts], now_ms: int, minu
         gaps=_show_gaps(facts.gaps, now_ms),
         rejections=tuple(sorted(facts.rejections, key=lambda rejection: rejection.reason)),
         orphans=facts.orphans,
+        disputes=facts.disputes,
         minutes=tuple(minutes),
         budgets=facts.budgets,
     )
@@ -318,6 +332,9 @@ def _find(
         yield Finding(code="clock_ahead", subject=facts.intake.ahead_node, count=facts.intake.ahead_ms)
     for orphan in facts.orphans:
         yield Finding(code=orphan.code, subject=orphan.subject, count=1)
+    for dispute in facts.disputes:
+        if dispute.recent:
+            yield Finding(code="pickups_disputed", subject=dispute.place, count=dispute.recent)
 
 
 def _find_in_drop(drop: DropReport, fact: DropFact | None, unverified: int, now_ms: int) -> Iterator[Finding]:

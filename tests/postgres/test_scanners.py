@@ -1,5 +1,7 @@
 """Scanners: let in once, told what is picked up where, heard once; what was handed out twice is shown with proof."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,7 +13,7 @@ import pytest
 
 from shared.claims.passes import hash_code, write_code
 from tests.postgres.scanning import Device, Operator
-from tests.postgres.world import PUBLIC_URL, OriginProcess, Tap, Viewer, World, together, until
+from tests.postgres.world import PUBLIC_URL, ROOT, OriginProcess, Tap, Viewer, World, together, until
 
 
 @pytest.fixture
@@ -165,6 +167,23 @@ def test_two_devices_that_took_one_pass_are_found_with_both_signed_scans(
     for shown in disputed["scans"]:
         said = jwt.decode(shown["scan"], jwt.PyJWK.from_dict(shown["key"]), algorithms=["ES256"], audience=PUBLIC_URL)
         assert (said["claim_id"], said["iss"], said["at_ms"]) == (claim_id, shown["scanner"], shown["at_ms"])
+
+
+def test_reconciliation_names_the_place_where_something_was_handed_out_twice(
+    world: World, operator: Operator, origin: OriginProcess
+) -> None:
+    devices = [operator.enrol(name) for name in ("door-1", "door-2")]
+    for _ in range(2):
+        claim_id, token = settle(origin)
+        for device in devices:
+            device.tell(device.scan(token, claim_id))
+    done = subprocess.run(
+        [sys.executable, "-m", "origin.reconcile"],
+        cwd=ROOT, env=world.environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr  # the provider is away here, the report is whole all the same
+    (line,) = [line for line in done.stdout.splitlines() if "/v1/pickups/disputed" in line]
+    assert line.split()[:2] == ["kiln", "2"]
 
 
 def test_one_device_that_took_a_pass_twice_is_found_too(operator: Operator, origin: OriginProcess) -> None:

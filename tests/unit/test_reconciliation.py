@@ -9,6 +9,7 @@ from shared.catalogue.stock import LATE_MS, bound_over_issue, set_admission_rate
 from shared.insight.reconciliation import (
     GAP_GRACE_MS,
     SHOWN_GAPS,
+    DisputeFact,
     DropFact,
     Facts,
     GapFact,
@@ -62,6 +63,7 @@ def make_report(claims: tuple[ClaimFact, ...] = (), now_ms: int = NOW_MS, **chan
         gaps=changes.get("gaps", ()),
         intake=changes.get("intake", IntakeFact()),
         rejections=changes.get("rejections", ()),
+        disputes=changes.get("disputes", ()),
     )
     fold = ClaimFold({drop.drop: drop.sold_out_at_ms for drop in facts.drops}, now_ms)
     fold.feed(sorted(claims, key=sort_key))
@@ -253,6 +255,13 @@ def test_rejections_are_findings_while_they_are_news() -> None:
     )
     assert codes(report) == [("claims_forged", "claim_forged", 2), ("messages_rejected", "not_a_batch", 1)]
     assert [rejection.count for rejection in report.rejections] == [3, 1, 5]
+
+
+def test_what_was_handed_out_twice_is_a_finding_while_it_is_news() -> None:
+    disputes = (DisputeFact(place="harbour", count=4, recent=0), DisputeFact(place="kiln", count=3, recent=2))
+    report = make_report(disputes=disputes)
+    assert codes(report) == [("pickups_disputed", "kiln", 2)]
+    assert report.disputes == disputes
 
 
 def test_claims_of_an_unknown_key_are_findings_while_they_are_news() -> None:
