@@ -36,7 +36,7 @@ _PICKED_UP_AT: Final = """
     WHERE pickup_place = %(place)s AND status <> 'refused'
 """
 _PAGE: Final = f"""
-    {_PICKED_UP_AT} AND settlements.claim_id > %(after)s
+    {_PICKED_UP_AT} AND pickup_until_ms > %(over)s AND settlements.claim_id > %(after)s
       AND greatest(settled_at_ms, picked_up_ms, returned_ms, revoked_ms) >= %(since)s
     ORDER BY settlements.claim_id LIMIT %(limit)s
 """
@@ -156,9 +156,11 @@ async def meet_scanner(connection: Connection, scanner: str, now_ms: int) -> tup
     return row[0], row[1]
 
 
-async def list_passes(connection: Connection, place: str, after: str, since_ms: int, limit: int) -> list[StoredPass]:
-    """Return a page of what is picked up at a place and changed since an instant, by claim."""
-    wanted = {"place": place, "after": after, "since": since_ms, "limit": limit}
+async def list_passes(  # noqa: PLR0913 - a page of what, since when
+    connection: Connection, place: str, after: str, *, since_ms: int, over_ms: int, limit: int
+) -> list[StoredPass]:
+    """Return a page of what is picked up at a place, by claim: changed since an instant, in windows not over by one."""
+    wanted = {"place": place, "after": after, "since": since_ms, "over": over_ms, "limit": limit}
     return [StoredPass(*row) for row in await (await connection.execute(_PAGE, wanted)).fetchall()]
 
 

@@ -41,6 +41,7 @@ MAX_ENROLMENT_BYTES: Final = 4096
 MAX_SCANS: Final = 100
 MAX_SCANS_BYTES: Final = 256 * 1024
 PAGE: Final = 500
+KEPT_MS: Final = 30 * 86_400_000  # a drop's passes are listed until so long after its window, to be called too late
 _SEGMENTS: Final = 3
 
 
@@ -116,6 +117,7 @@ OPERATIONS: Final = (
         method="GET",
         path="/v1/scanner/passes",
         summary="Read what is picked up at this scanner's place, to check passes without network.",
+        description="A drop's passes are listed until thirty days after its window.",
         security="scanner",
         parameters=(
             Parameter(name="after", where="query", type=ClaimId, description="`next` of the page before"),
@@ -185,7 +187,10 @@ class Syncing:
         scanner, now_ms = _scanner_of(request), self._clock_ms()
         async with self._database.connection() as connection:
             place, _ = await store.meet_scanner(connection, scanner, now_ms)
-            found = await store.list_passes(connection, place, after or "", since_ms, PAGE + 1)
+            over_ms = now_ms - KEPT_MS
+            found = await store.list_passes(
+                connection, place, after or "", since_ms=since_ms, over_ms=over_ms, limit=PAGE + 1
+            )
         shown = found[:PAGE]
         page = PassPage(
             issuer=self._issuer,

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -123,6 +124,19 @@ def test_pages_of_passes_make_the_whole(world: World, operator: Operator, origin
     third = device.passes(f"?after={second['next']}")
     assert [len(page["passes"]) for page in (first, second, third)] == [500, 500, 1]
     assert third["next"] is None
+
+
+def test_passes_are_listed_until_a_month_after_their_window(
+    world: World, operator: Operator, origin: OriginProcess
+) -> None:
+    device = operator.enrol("door-1")
+    claim_id, token = settle(origin)
+    now_ms, day_ms = time.time_ns() // 1_000_000, 86_400_000
+    world.add_pickup("kiln", until_ms=now_ms - 29 * day_ms)
+    assert len(device.passes()["passes"]) == 1
+    world.add_pickup("kiln", until_ms=now_ms - 31 * day_ms)
+    assert device.passes()["passes"] == []
+    assert device.tell(device.scan(token, claim_id)) == ["picked_up"]
 
 
 @pytest.mark.parametrize("query", ["?after=x", "?since_ms=-1", "?since_ms=soon"])

@@ -47,6 +47,8 @@ export const enrol = async (code) => {
   const { status, body } = await ask("/v1/enrolments", undefined, { code, key: { kty, crv, x, y } });
   if (status !== 201) return body.title;
   await saveDevice({ ...body, key: privateKey });
+  // What is not told yet must not be what a full disk is cleared of.
+  await navigator.storage.persist();
 };
 
 /**
