@@ -94,10 +94,17 @@ class RealStack:
     def _origin(self) -> Child:
         return next(child for child in reversed(self._children._running) if child.name == "origin")
 
-    def sell(
-        self, clip: str, *, units: int, price_minor: int = 2400, when_origin_away: str = "take", pickup: Any = None
+    def sell(  # noqa: PLR0913 - an offer's own facts
+        self,
+        clip: str,
+        *,
+        units: int,
+        price_minor: int = 2400,
+        when_origin_away: str = "take",
+        pickup: Any = None,
+        nodes: int | None = None,
     ) -> None:
-        """Publish a clip with one offer of so many units, open now, and wait until the edge has it."""
+        """Publish a clip with one offer of so many units, open now, and wait until the first `nodes` (all) have it."""
         now_ms = time.time_ns() // 1_000_000
         names = {"en": "Last lamp"}
         drop = {
@@ -128,17 +135,17 @@ class RealStack:
                 assert answer.is_success, answer.text
             answer = client.post(f"{self.origin_url}/v1/clips/{clip}/publish")
             assert answer.is_success, answer.text
-        self.until_seen(clip)
+        self.until_seen(clip, nodes)
 
     def operator(self) -> httpx.Client:
         """Return a client with the operator's key."""
         key = (self._data / "secrets" / OPERATOR_KEY).read_text().strip()
         return httpx.Client(headers={"authorization": f"Bearer {key}"}, trust_env=False)
 
-    def until_seen(self, clip: str) -> None:
-        """Wait until every node of the edge has a clip."""
+    def until_seen(self, clip: str, nodes: int | None = None) -> None:
+        """Wait until the first `nodes` nodes of the edge have a clip, or all."""
         deadline = time.monotonic() + SEEN_S
-        for url in self.stack.addresses.edge_urls:
+        for url in self.stack.addresses.edge_urls[:nodes]:
             while httpx.get(f"{url}/v1/clips/{clip}/overlay", trust_env=False).status_code != 200:
                 assert time.monotonic() < deadline, "the edge never saw the clip"
                 time.sleep(0.1)

@@ -122,7 +122,7 @@ def test_a_late_node_is_shown_with_the_version_that_it_waits_for(stack: RealStac
     url = f"{stack.stack.addresses.page_url}/faults/nrt"
     faults = httpx.put(url, json={"lateness_ms": 60_000}, trust_env=False).json()
     assert faults == {"fra": {}, "nrt": {"lateness_ms": 60_000}}
-    stack.sell("late", units=3)
+    stack.sell("late", units=3, nodes=1)
     wait_until(lambda: "late: not yet (version 1 is on its way)" in fact(page, "nrt", "keys"), "it waits", page)
     assert "late: version 1, " in fact(page, "fra", "keys")
 
