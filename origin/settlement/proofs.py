@@ -100,14 +100,21 @@ def check_proof(proof: str, *, method: str, url: str, token_hash: str, thumbprin
 
 def judge_proof(said: Proof, *, method: str, url: str, token_hash: str, now_s: int) -> Code | None:
     """Return why what a well-signed proof says does not fit a request, or None when it does."""
-    wanted, given = normalise_url(url), normalise_url(said.htu)
-    if said.htm != method or given is None or given != wanted:
+    if said.htm != method or not _is_same_url(said.htu, url):
         return Code.PROOF_OTHER_REQUEST
     if not hmac.compare_digest(said.ath.encode(), token_hash.encode()):
         return Code.PROOF_OTHER_CLAIM
     if not now_s - MAX_AGE_S <= said.iat <= now_s + FUTURE_LEEWAY_S:
         return Code.PROOF_STALE
     return None
+
+
+def _is_same_url(given: str, wanted: str) -> bool:
+    """Return whether both are one address. Nearly always they are spelled alike, as `wanted` is normal already."""
+    if given == wanted:
+        return True
+    normal = normalise_url(given)
+    return normal is not None and normal == normalise_url(wanted)
 
 
 def thumbprint_of(key: ProofKey) -> str:

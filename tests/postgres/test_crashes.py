@@ -1,14 +1,16 @@
 """Processes that are killed or stopped in the middle, and a database that goes away: nothing lost, nothing twice."""
 
+import itertools
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Semaphore
 
 import httpx
 import pytest
 
 from tests.postgres.servers import Server
-from tests.postgres.world import OriginProcess, Tap, World, together, until
+from tests.postgres.world import PATIENCE_S, OriginProcess, Tap, World, together, until
 
 
 def settle_all(pool: ThreadPoolExecutor, origin: OriginProcess, taps: list[Tap]) -> list[Future[httpx.Response]]:
@@ -77,6 +79,39 @@ def test_killed_process_does_not_hold_up_the_others(world: World) -> None:
         hold.release()
         assert second.result().status_code == 200
     assert other.settle(taps[0]).json()["run_numbers"] == [2]
+
+
+def test_of_two_processes_under_load_each_is_killed_and_all_is_decided_once(world: World) -> None:
+    """More viewers than units, over two processes; whoever gets no answer asks the other one."""
+    origins, taps = [world.start(), world.start()], [Tap() for _ in range(160)]
+    answered = Semaphore(0)
+
+    def settle(numbered: tuple[int, Tap]) -> httpx.Response:
+        number, tap = numbered
+        for attempt in itertools.count(number):
+            try:
+                answer = origins[attempt % 2].settle(tap)
+            except httpx.TransportError:
+                continue
+            if answer.status_code < 500 and answer.json().get("status") != "pending":
+                answered.release()
+                return answer
+        raise AssertionError("it counts without end")
+
+    with ThreadPoolExecutor(1) as pool:
+        all_of_them = pool.submit(together, settle, list(enumerate(taps)), 16)
+        for place in (0, 1, 0):
+            for _ in range(30):
+                answered.acquire(timeout=PATIENCE_S)
+            origins[place].kill()
+            origins[place] = world.start()
+        answers = all_of_them.result()
+    codes = [answer.json().get("code", "settled") for answer in answers]
+    assert (codes.count("settled"), codes.count("sold_out")) == (100, 60)
+    assert (world.count(), world.stock(), world.numbers()) == (160, (0, 0, 100), list(range(1, 101)))
+    assert world.execute("SELECT count(*), max(position) FROM trail_entries") == [(100, 100)]
+    for origin in origins:
+        assert [origin.settle(tap).content for tap in taps] == [answer.content for answer in answers]
 
 
 def test_told_to_stop_answers_all_that_it_took(world: World) -> None:
