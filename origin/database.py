@@ -149,6 +149,13 @@ class Database:
         async with self.transaction() as connection:
             return await work(connection)
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """Lend a connection within one transaction that sees one state of the database, and cannot change it."""
+        async with self.transaction() as connection:
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield connection
+
     async def is_ready(self) -> bool:
         """Return whether the database answers, and takes what is written."""
         try:

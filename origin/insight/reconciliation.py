@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from origin.catalogue.publishing import Publisher
+from origin.catalogue.stock_store import read_stock
 from origin.config import Config
 from origin.database import ClashError, Connection, Database
 from origin.insight import minutes_store, runs_store
@@ -220,11 +221,13 @@ class Reconciler:
             since_ms = await minutes_store.find_start(connection, now_ms, last_ms, verified_ms)
             names = await store.list_compared(connection, closed_after_ms, since_ms)
             drops = await store.read_drop_facts(connection, names, now_ms, kept_since_ms)
+            published = await read_stock(connection, names, now_ms)
             before = await minutes_store.sum_minutes(connection, names, since_ms)
             fold = ClaimFold({drop.drop: drop.sold_out_at_ms for drop in drops}, now_ms, before)
             counts = await self._count(connection, fold, since_ms)
             facts = Facts(
                 drops=drops,
+                published=published,
                 gaps=await store.read_gap_facts(connection),
                 intake=await store.read_intake_fact(connection, now_ms),
                 rejections=await store.read_rejection_facts(connection, now_ms),

@@ -52,9 +52,7 @@ _DROP_FACTS: Final = """
       greatest(1, (
         SELECT count(*) FROM edge_nodes
         WHERE last_received_ms > ended.last_ms - %(alive)s AND first_received_ms <= ended.last_ms + %(late)s
-      )) AS nodes,
-      stock_version AS version,
-      greatest(1, (SELECT count(*) FROM edge_nodes WHERE last_received_ms > %(now)s - %(alive)s)) AS alive
+      )) AS nodes
     FROM drops LEFT JOIN counted USING (drop) LEFT JOIN ended USING (drop) LEFT JOIN before USING (drop)
     WHERE drops.drop = ANY(%(drops)s) ORDER BY drops.drop
 """
@@ -127,8 +125,7 @@ class Unverified(Wire, frozen=True, kw_only=True):
 @asynccontextmanager
 async def read_only_snapshot(database: Database) -> AsyncIterator[Connection]:
     """Lend a connection that sees one state of the database, and has time."""
-    async with database.transaction() as connection:
-        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    async with database.snapshot() as connection:
         await connection.execute(_PATIENT)
         yield connection
 
@@ -153,7 +150,6 @@ async def read_drop_facts(
     """Return those of the drops that exist, with what their settlements say."""
     scope = {
         "drops": list(drops),
-        "now": now_ms,
         "graced": now_ms - GAP_GRACE_MS,
         "alarm": now_ms - ALARM_MS,
         "kept": kept_since_ms,

@@ -26,6 +26,7 @@ from shared.audit.trail import (
     extend_chain,
     show_hash,
 )
+from shared.catalogue.stock import StockSnapshot
 
 
 class NewEntry(NamedTuple):
@@ -89,8 +90,10 @@ class Trail:
             self.heads.append(sign_head(self._drop, self.tail, self._issuer, self._keys, at_ms))
 
 
-def sign_head(drop: str, tail: Tail, issuer: str, keys: SigningKeys, now_ms: int) -> NewHead:
-    """Return a signed head of a trail that ends so."""
+def sign_head(  # noqa: PLR0913, PLR0917 - what a head says
+    drop: str, tail: Tail, issuer: str, keys: SigningKeys, now_ms: int, stock: StockSnapshot | None = None
+) -> NewHead:
+    """Return a signed head of a trail that ends so; with the stock that is shown at that instant, where it is given."""
     head = Head(
         iss=issuer,
         drop=drop,
@@ -98,6 +101,9 @@ def sign_head(drop: str, tail: Tail, issuer: str, keys: SigningKeys, now_ms: int
         hash=show_hash(tail.hash),
         settled=tail.settled,
         at_ms=now_ms,
+        total=None if stock is None else stock.total,
+        remaining=None if stock is None else stock.remaining,
+        version=None if stock is None else stock.version,
     )
     return NewHead(drop, tail.position, keys.newest.sign(encode_head(head), HEAD_TYPE), now_ms)
 

@@ -14,12 +14,16 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
+from origin.catalogue.stock_store import read_stock
+from origin.catalogue.windows import STOCK_CACHE
 from origin.database import Database
 from origin.responses import Handler, read_number, refuse, tell
 from origin.trail import trail_store as store
+from origin.trail.appending import sign_head
 from origin.trail.heads import Signer, cover
 from shared.audit.proofs import InclusionProof
 from shared.audit.trail import HEAD_EVERY, START, digest_entry, show_hash
+from shared.catalogue.stock import StockSnapshot
 from shared.openapi import Answer, Operation, Parameter
 from shared.problems import Code, Problem
 from shared.structs import Identifier, Wire
@@ -38,6 +42,18 @@ class Heads(Wire, frozen=True, kw_only=True):
     heads: tuple[str, ...]
 
 
+class SignedStock(Wire, frozen=True, kw_only=True):
+    """What a drop has left, and the origin's signature under it.
+
+    Attributes:
+        stock: as overlays show it.
+        head: EdDSA JWS of type `trail-head+jwt`: where the audit trail ended at that instant, and the same stock.
+    """
+
+    stock: StockSnapshot
+    head: str
+
+
 OPERATIONS: Final = (
     Operation(
         id="read_trail_heads",
@@ -51,6 +67,16 @@ OPERATIONS: Final = (
         ),
         answers={200: Answer(description="The heads.", type=Heads)},
         problems=(Code.DROP_UNKNOWN, Code.INVALID_FIELD, Code.UNAVAILABLE),
+    ),
+    Operation(
+        id="sign_stock",
+        method="GET",
+        path="/v1/drops/{drop}/stock",
+        summary="Read what a drop has left, signed together with the end of its audit trail at that instant.",
+        description="Whoever keeps one can show later that more was told to be left than the trail allows.",
+        parameters=(Parameter(name="drop", where="path", type=Identifier),),
+        answers={200: Answer(description="The stock, and the head.", type=SignedStock)},
+        problems=(Code.DROP_UNKNOWN, Code.UNAVAILABLE),
     ),
     Operation(
         id="prove_entry",
@@ -77,7 +103,7 @@ class Proving:
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return a handler for each operation."""
-        return {"read_trail_heads": self._read_heads, "prove_entry": self._prove}
+        return {"read_trail_heads": self._read_heads, "prove_entry": self._prove, "sign_stock": self._sign_stock}
 
     async def _read_heads(self, request: Request) -> Response:
         drop, asked = request.path_params["drop"], request.query_params.get("after")
@@ -93,6 +119,17 @@ class Proving:
             if not heads and not await store.has_drop(connection, drop):
                 return refuse(Problem(code=Code.DROP_UNKNOWN))
         return tell(Heads(drop=drop, heads=tuple(heads)), _SHORTLY)
+
+    async def _sign_stock(self, request: Request) -> Response:
+        drop, now_ms = request.path_params["drop"], self._clock_ms()
+        async with self._database.snapshot() as connection:
+            found = await read_stock(connection, [drop], now_ms)
+            tail = await store.read_tail(connection, drop)
+        if not found:
+            return refuse(Problem(code=Code.DROP_UNKNOWN))
+        (stock,) = found
+        signed = sign_head(drop, tail, *self._signer, now_ms, stock)
+        return tell(SignedStock(stock=stock, head=signed.head), {"Cache-Control": STOCK_CACHE})
 
     async def _prove(self, request: Request) -> Response:
         drop, position = request.path_params["drop"], read_number(request.path_params["position"])

@@ -13,7 +13,7 @@ Rules:
 from collections.abc import Iterable
 from typing import Literal
 
-from shared.audit.trail import START, Entry, Head, digest_entry, extend_chain, read_hash
+from shared.audit.trail import START, Entry, Head, check_shown_stock, digest_entry, extend_chain, read_hash
 from shared.structs import Wire
 
 FaultCode = Literal[
@@ -75,6 +75,7 @@ class TrailCheck:
         self.position = 0
         self.hash = START
         self.settled = 0
+        self._early = self._look_at_heads()
 
     def feed(self, entry: Entry, stored_hash: bytes) -> list[Fault]:
         """Check one more entry."""
@@ -100,7 +101,7 @@ class TrailCheck:
     def finish(self) -> list[Fault]:
         """Check what can be checked at the end only."""
         beyond = sorted(position for position in self._heads if position > self.position)
-        return [
+        return self._early + [
             Fault(code="head_beyond_end", position=position, detail=f"the trail ends at {self.position}")
             for position in beyond
         ]
@@ -118,4 +119,4 @@ class TrailCheck:
     def _agrees(self, head: Head) -> bool:
         if read_hash(head.hash) not in {self.hash, self._other_hash} or head.drop != self._drop:
             return False
-        return head.settled == self.settled or not self._sound
+        return check_shown_stock(head) and (head.settled == self.settled or not self._sound)

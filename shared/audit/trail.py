@@ -60,12 +60,14 @@ class Entry(Wire, frozen=True, kw_only=True):
     facts: str
 
 
-class Head(Wire, frozen=True, kw_only=True):
+class Head(Wire, frozen=True, kw_only=True, omit_defaults=True):
     """What the origin signs of a trail: after `position` entries, the last hash is `hash`, and `settled` the total.
 
     Attributes:
         iss: the origin's public address.
         at_ms: when it was signed.
+        total, remaining, version: of the stock that was shown at that instant, where it is signed too: the units that
+            are neither settled nor left are held (`check_shown_stock`).
     """
 
     iss: str
@@ -74,6 +76,9 @@ class Head(Wire, frozen=True, kw_only=True):
     hash: str
     settled: int
     at_ms: int
+    total: int | None = None
+    remaining: int | None = None
+    version: int | None = None
 
 
 class Tail(NamedTuple):
@@ -106,6 +111,13 @@ def digest_entry(entry: Entry) -> bytes:
 def extend_chain(previous: bytes, digest: bytes) -> bytes:
     """Return the hash after one more entry."""
     return hashlib.sha256(_CHAIN + previous + digest).digest()
+
+
+def check_shown_stock(head: Head) -> bool:
+    """Return whether the stock that a head tells fits its own total of the trail: nothing is shown that is settled."""
+    if head.total is None or head.remaining is None:
+        return True
+    return head.remaining >= 0 and head.settled + head.remaining <= head.total
 
 
 def encode_head(head: Head) -> bytes:

@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from shared.catalogue.stock import LATE_MS, bound_over_issue, set_admission_rate
+from shared.catalogue.stock import LATE_MS, StockSnapshot, bound_over_issue, set_admission_rate
 from shared.claims.budgets import BudgetState
 from shared.encoding import encode_base64url
 from shared.insight.orphans import OrphanCode, OrphanFact
@@ -57,7 +57,6 @@ class DropFact(Wire, frozen=True, kw_only=True):
         sold_out_at_ms: when the last free unit went; None while there is one.
         units_before: units settled within `LATE_MS` before that.
         nodes: edge nodes that the admission rate was shared among then.
-        version, alive: of the stock as it is published now, and the nodes that its admission rate is shared among.
     """
 
     drop: str
@@ -71,8 +70,6 @@ class DropFact(Wire, frozen=True, kw_only=True):
     sold_out_at_ms: int | None = None
     units_before: int = 0
     nodes: int = 1
-    version: int = 0
-    alive: int = 1
 
 
 class GapFact(Wire, frozen=True, kw_only=True):
@@ -123,7 +120,7 @@ class DisputeFact(Wire, frozen=True, kw_only=True):
 
 
 class Facts(Wire, frozen=True, kw_only=True):
-    """All that a report is made from, but the claims."""
+    """All that a report is made from, but the claims; `published` is the stock that edges are told now."""
 
     drops: tuple[DropFact, ...]
     gaps: tuple[GapFact, ...]
@@ -132,6 +129,7 @@ class Facts(Wire, frozen=True, kw_only=True):
     orphans: tuple[OrphanFact, ...] = ()
     disputes: tuple[DisputeFact, ...] = ()
     budgets: tuple[BudgetState, ...] = ()
+    published: tuple[StockSnapshot, ...] = ()
 
 
 class DropReport(Wire, frozen=True, kw_only=True):
@@ -236,7 +234,8 @@ def reconcile(facts: Facts, counts: Mapping[str, ClaimCounts], now_ms: int, minu
     # A claim may be reported for a drop that is not (or no longer) stored: it is shown, with nothing to compare with.
     for name in counts:
         known.setdefault(name, DropFact(drop=name, total=0, free=0, held=0, settled=0, settled_units=0))
-    drops = tuple(_report_drop(known[name], counts.get(name, ClaimCounts())) for name in sorted(known))
+    told = {snapshot.drop: snapshot for snapshot in facts.published}
+    drops = tuple(_report_drop(known[name], counts.get(name, ClaimCounts()), told.get(name)) for name in sorted(known))
     lost = [gap for gap in facts.gaps if _is_lost(gap, now_ms)]
     return Report(
         findings=tuple(_find(facts, counts, drops, lost, now_ms)),
@@ -271,7 +270,7 @@ def hash_state(report: Report) -> str:
     return encode_base64url(hashlib.sha256(b"cliptill reconciled state 1\n" + state).digest())
 
 
-def _report_drop(drop: DropFact, counts: ClaimCounts) -> DropReport:
+def _report_drop(drop: DropFact, counts: ClaimCounts, published: StockSnapshot | None) -> DropReport:
     standings = counts.standings
     return DropReport(
         drop=drop.drop,
@@ -295,8 +294,8 @@ def _report_drop(drop: DropFact, counts: ClaimCounts) -> DropReport:
         waiting=standings["held"],
         presented=counts.presented,
         paid=counts.paid,
-        version=drop.version,
-        admit_per_s=set_admission_rate(drop.free, drop.alive),
+        version=0 if published is None else published.version,
+        admit_per_s=None if published is None else published.admit_per_s,
     )
 
 

@@ -11,6 +11,7 @@ from shared.audit.heads import read_good_head
 from shared.audit.proofs import InclusionProof, check_proof
 from shared.audit.trail import HEAD_EVERY
 from shared.encoding import decode_base64url
+from tests.postgres.test_audit import audit
 from tests.postgres.world import OriginProcess, Tap, World, together
 
 
@@ -81,6 +82,28 @@ def test_a_settlement_in_the_past_of_a_head_that_is_gone_is_not_proved_by_a_long
     assert len(answer.json()["following"]) <= HEAD_EVERY
 
 
+def test_the_stock_that_is_shown_is_signed_and_checked_against_the_trail(world: World, origin: OriginProcess) -> None:
+    for _ in range(3):
+        receipt_of(origin)
+    signed = origin.client.get("/v1/drops/drop-1/stock").json()
+    (shown,) = origin.client.get("/v1/stock?drops=drop-1").json()["drops"]
+    assert {**signed["stock"], "as_of_ms": 0} == {**shown, "as_of_ms": 0}
+    keys = PublicKeys(origin.client.get("/.well-known/jwks.json").content)
+    head = read_good_head(signed["head"], keys.verify)
+    assert head is not None
+    assert (head.position, head.settled, head.total, head.remaining) == (3, 3, 100, 97)
+    assert (head.version, head.at_ms) == (signed["stock"]["version"], signed["stock"]["as_of_ms"])
+    receipt_of(origin)
+    assert audit(world, signed["head"]).faults == ()
+    world.execute("DELETE FROM trail_entries WHERE position > 1")
+    assert ("head_beyond_end", 3) in [(fault.code, fault.position) for fault in audit(world, signed["head"]).faults]
+
+
+def test_stock_of_a_drop_of_which_nothing_is_settled_is_signed_too(world: World, origin: OriginProcess) -> None:
+    signed = origin.client.get("/v1/drops/drop-1/stock").json()
+    assert audit(world, signed["head"]).faults == ()
+
+
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [
@@ -90,6 +113,7 @@ def test_a_settlement_in_the_past_of_a_head_that_is_gone_is_not_proved_by_a_long
         pytest.param("/v1/drops/drop-1/trail/-1", 404, "entry_unknown", id="negative"),
         pytest.param("/v1/drops/drop-1/trail/first", 404, "entry_unknown", id="no-number"),
         pytest.param("/v1/drops/drop-1/trail/" + "9" * 40, 404, "entry_unknown", id="overflow"),
+        pytest.param("/v1/drops/unknown/stock", 404, "drop_unknown", id="stock-of-unknown-drop"),
         pytest.param("/v1/drops/unknown/trail/heads", 404, "drop_unknown", id="heads-of-unknown-drop"),
         pytest.param("/v1/drops/drop-1/trail/heads?after=x", 422, "invalid_field", id="after-no-number"),
         pytest.param("/v1/drops/drop-1/trail/heads?after=²", 422, "invalid_field", id="after-another-script"),

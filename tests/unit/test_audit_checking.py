@@ -8,6 +8,7 @@ from shared.audit.checking import Fault, TrailCheck
 from shared.audit.heads import open_head, read_good_head
 from shared.audit.proofs import InclusionProof, check_proof
 from shared.audit.trail import HEAD_EVERY, HEAD_TYPE, Head, Tail, digest_entry, encode_head, read_hash, show_hash
+from shared.catalogue.stock import StockSnapshot
 from shared.encoding import encode_base64url
 from tests.samples import NOW_MS, ORIGIN_URL
 from tests.trails import DROP, KEYS, VERIFY, change, make_trail, renumber, rewrite, sign_end
@@ -93,6 +94,24 @@ def test_a_head_of_another_drop_or_total_disagrees() -> None:
         sign_head(DROP, Tail(12, TRAIL.tail.hash, 11), ORIGIN_URL, KEYS, NOW_MS),
     ):
         assert check(TRAIL.entries, head.head) == [("head_disagrees", 12)]
+
+
+def sign_stock(total: int, remaining: int) -> str:
+    stock = StockSnapshot(drop=DROP, version=9, as_of_ms=NOW_MS, total=total, remaining=remaining)
+    return sign_head(DROP, TRAIL.tail, ORIGIN_URL, KEYS, NOW_MS, stock).head
+
+
+def test_stock_that_was_shown_fits_the_trail_of_its_instant() -> None:
+    assert check(TRAIL.entries, sign_stock(20, 8)) == []
+    assert check(TRAIL.entries, sign_stock(20, 5)) == []  # three are held
+    assert check(TRAIL.entries, sign_stock(20, 9)) == [("head_disagrees", 12)]
+    assert check(TRAIL.entries[:9], sign_stock(20, 8)) == [("head_beyond_end", 12)]
+
+
+def test_a_head_from_before_the_first_entry_is_checked_too() -> None:
+    assert check(TRAIL.entries, sign_head(DROP, Tail(), ORIGIN_URL, KEYS, NOW_MS).head) == []
+    wrong = sign_head(DROP, Tail(0, Tail().hash, 4), ORIGIN_URL, KEYS, NOW_MS).head
+    assert check(TRAIL.entries, wrong) == [("head_disagrees", 0)]
 
 
 def test_heads_are_signed_at_every_multiple_by_the_origin_itself() -> None:
