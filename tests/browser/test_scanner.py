@@ -46,6 +46,12 @@ class Phone:
         self.page: Page = context.new_page()
         self.page.goto(f"{origin.url}/scanner")
 
+    def open_tab(self) -> "Phone":
+        """Open the page once more on the same device."""
+        tab = Phone(self.context, self.origin)
+        expect(tab.page.locator("#network")).to_have_text("Online")
+        return tab
+
     def set_up(self, code: str) -> None:
         self.page.get_by_label("Code", exact=True).fill(code)
         self.page.get_by_role("button", name="Set up").click()
@@ -223,6 +229,47 @@ def test_without_network_a_pass_that_is_newer_than_the_list_is_taken_by_its_sign
     phone.go(offline=False)
     phone.to_send(0)
     assert fetched(stage) == [claim_id]
+
+
+def test_of_two_tabs_that_show_one_pass_one_hands_it_out(stage: World, operator: Operator, open_phone: Open) -> None:
+    claim_id, token = settle(operator)
+    phone = open_phone("door-1")
+    other = phone.open_tab()
+    phone.go(offline=True)
+    for tab in (phone, other):
+        tab.hold_up(token)
+        tab.says("Good")
+    phone.press("Handed out")
+    other.page.get_by_role("button", name="Handed out").click()
+    other.says("Already picked up")
+    phone.go(offline=False)
+    phone.to_send(0)
+    assert fetched(stage) == [claim_id]
+    assert stage.execute("SELECT outcome FROM scans") == [("picked_up",)]
+
+
+def test_a_device_that_cannot_write_it_down_says_to_hand_nothing_out(
+    stage: World, operator: Operator, open_phone: Open
+) -> None:
+    _, token = settle(operator)
+    phone = open_phone("door-1")
+    phone.page.evaluate(
+        """() => {
+          const add = IDBObjectStore.prototype.add;
+          IDBObjectStore.prototype.add = function (value) {
+            const request = add.call(this, value);
+            this.transaction.abort();
+            return request;
+          };
+        }"""
+    )
+    phone.hold_up(token)
+    phone.page.get_by_role("button", name="Handed out").click()
+    phone.says("Good", "Hand nothing out")
+    phone.page.reload()
+    phone.hold_up(token)
+    phone.says("Good")
+    assert fetched(stage) == []
 
 
 def test_not_now_hands_nothing_out(stage: World, operator: Operator, open_phone: Open) -> None:

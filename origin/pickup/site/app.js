@@ -173,9 +173,14 @@ const refuse = async ({ verdict, look }) => {
 const handOutShown = async () => {
   if (!shown?.said) return;
   const { said, look } = shown;
-  const state = await handOut(said, look);
-  if (state === "good") draw(undefined);
-  else draw({ verdict: state, said, look });
+  try {
+    const state = await handOut(said, look);
+    if (state === "good") draw(undefined);
+    else draw({ verdict: state, said, look });
+  } catch {
+    say("verdict-more", "This device could not write it down. Hand nothing out: make room on it, and try again.");
+    return;
+  }
   syncNow();
 };
 

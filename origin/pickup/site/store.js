@@ -62,8 +62,9 @@ const change = async (names, act) => {
     transaction.oncomplete = () => resolve();
     transaction.onabort = () => reject(transaction.error);
   });
-  const result = await act(Object.fromEntries(names.map((name) => [name, transaction.objectStore(name)])));
-  await ended;
+  const acted = act(Object.fromEntries(names.map((name) => [name, transaction.objectStore(name)])));
+  // Both are awaited together: a transaction that is aborted fails its requests too.
+  const [result] = await Promise.all([acted, ended]);
   return result;
 };
 
