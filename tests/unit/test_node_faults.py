@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from scripts.emulator.faults import FaultError, Faults, FaultSetter, read_faults
 
 NODES = ("fra", "nrt")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_faults_are_read_for_each_node_and_all_means_every_one() -> None:
@@ -73,3 +76,14 @@ def test_a_node_that_one_of_them_does_not_know_is_refused(host: str) -> None:
 def test_one_that_fails_is_not_taken_for_a_success() -> None:
     with pytest.raises(httpx.HTTPStatusError):
         set_through({"control": 500})
+
+
+def test_the_readme_and_the_page_name_every_fault() -> None:
+    table = (ROOT / "README.md").read_text().partition("| Fault | Values |")[2].partition("\n\n")[0]
+    listed = {
+        name for row in table.splitlines() for name in re.findall(r"`([a-z-]+)`", row.split("|")[1:2][0] if row else "")
+    }
+    page = (ROOT / "scripts" / "emulator" / "page" / "page.html").read_text()
+    fields = set(Faults.__struct_fields__)
+    assert {field.removesuffix("_ms").replace("_", "-") for field in fields} == listed
+    assert set(re.findall(r'name="(\w+)"', page.partition("<form>")[2])) == fields
