@@ -23,6 +23,7 @@ QUEUE = "cliptill-events"
 DEAD_QUEUE = "cliptill-events-dead"
 QUEUE_RETRIES = 100
 ISSUER = "cliptill-edge"
+CARDS = "sandbox"
 # Below the range that the kernel gives to outgoing connections: what is free now is not taken the next moment.
 FREE_PORTS = range(20_000, 32_000)
 FREE_PORT_TRIES = 200
@@ -71,6 +72,7 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
     provider: int
     edges: tuple[int, ...]
     page: int
+    payments: int
 
     @property
     def site_url(self) -> str:
@@ -93,6 +95,11 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
         return f"http://{HOST}:{self.page}"
 
     @property
+    def payments_url(self) -> str:
+        """The sandbox payment provider."""
+        return f"http://{HOST}:{self.payments}"
+
+    @property
     def edge_urls(self) -> tuple[str, ...]:
         """The edge nodes; the first is the one that the demo page uses."""
         return tuple(f"http://{HOST}:{port}" for port in self.edges)
@@ -103,6 +110,8 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
 
     claim_keys: str
     provider_token: str
+    cards_key: str
+    cards_webhook_secret: str
 
 
 def choose_addresses(options: Options) -> Addresses:
@@ -113,14 +122,15 @@ def choose_addresses(options: Options) -> Addresses:
     """
     base = options.port
     if base == 0:
-        site, origin, provider, page, *nodes = _free_ports(4 + options.nodes)
-        return Addresses(site=site, origin=origin, provider=provider, edges=tuple(nodes), page=page)
+        site, origin, provider, page, payments, *nodes = _free_ports(5 + options.nodes)
+        return Addresses(site=site, origin=origin, provider=provider, edges=tuple(nodes), page=page, payments=payments)
     further = range(base + 4, base + 3 + options.nodes)
     edges = (base + 1, *further)
     page = base + 4 + len(PLACES)  # the same, however many nodes there are
-    chosen = Addresses(site=base, origin=base + 2, provider=base + 3, edges=edges, page=page)
+    chosen = Addresses(site=base, origin=base + 2, provider=base + 3, edges=edges, page=page, payments=page + 1)
     uses = {chosen.site: "the demo site", chosen.origin: "the origin", chosen.provider: "the emulated provider"}
-    uses |= {chosen.page: "the emulator's page"} | dict.fromkeys(chosen.edges, "an edge node")
+    uses |= {chosen.page: "the emulator's page", chosen.payments: "the sandbox payment provider"}
+    uses |= dict.fromkeys(chosen.edges, "an edge node")
     for port, use in uses.items():
         if not is_free(port):
             raise busy_port(port, use)
@@ -152,6 +162,8 @@ def keep_secrets(data: Path) -> Secrets:
     return Secrets(
         claim_keys=keep_secret(data, "claim_keys", make_claim_key_list),
         provider_token=keep_secret(data, "provider_token", lambda: secrets.token_urlsafe(32)),
+        cards_key=keep_secret(data, "cards_key", lambda: secrets.token_urlsafe(32)),
+        cards_webhook_secret=keep_secret(data, "cards_webhook_secret", lambda: secrets.token_urlsafe(32)),
     )
 
 
@@ -171,6 +183,10 @@ def origin_environment(
         "CLIPTILL_PROVIDER_TOKEN": kept.provider_token,
         "CLIPTILL_KV_NAMESPACE": NAMESPACE,
         "CLIPTILL_QUEUE": QUEUE,
+        "CLIPTILL_CARDS": CARDS,
+        "CLIPTILL_CARDS_URL": addresses.payments_url,
+        "CLIPTILL_CARDS_KEY": kept.cards_key,
+        "CLIPTILL_CARDS_WEBHOOK_SECRET": kept.cards_webhook_secret,
         "CLIPTILL_DATA": str(options.data),
     }
 
@@ -184,6 +200,17 @@ def provider_document(options: Options, addresses: Addresses, kept: Secrets) -> 
         "namespace": NAMESPACE,
         "queues": [{"name": QUEUE, "max_retries": QUEUE_RETRIES, "dead_letter": DEAD_QUEUE}],
         "database": str(options.data / "provider.sqlite"),
+    }
+
+
+def payments_document(options: Options, addresses: Addresses, kept: Secrets) -> dict[str, Any]:
+    """Return the configuration of `scripts.payments`."""
+    return {
+        "port": addresses.payments,
+        "key": kept.cards_key,
+        "webhook_url": f"{addresses.origin_url}/v1/payment-messages/{CARDS}",
+        "webhook_secret": kept.cards_webhook_secret,
+        "database": str(options.data / "payments.sqlite"),
     }
 
 

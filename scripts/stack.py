@@ -75,6 +75,7 @@ class _Starter:
 
     async def start(self, say: Say) -> Stack:
         provider = asyncio.create_task(self._start_provider())
+        payments = asyncio.create_task(self._start_payments())
         edge = asyncio.create_task(self._start_edge())
         try:
             database_url = await self._start_database()
@@ -82,7 +83,7 @@ class _Starter:
             origin_facts = (self._options, self._addresses, self._secrets, database_url)
             environment = settings.origin_environment(self._base, *origin_facts)
             await run_to_end([sys.executable, "-m", "origin.migrate"], environment, "the database's schema")
-            await provider
+            await asyncio.gather(provider, payments)
             await self._start_origin(environment)
             say("origin ready")
             control = await edge
@@ -99,9 +100,9 @@ class _Starter:
                 await self._start_page(control)
             await self._set_faults(control)
         finally:
-            for task in (provider, edge):
+            for task in (provider, payments, edge):
                 task.cancel()
-            await asyncio.gather(provider, edge, return_exceptions=True)
+            await asyncio.gather(provider, payments, edge, return_exceptions=True)
         return Stack(
             options=self._options,
             addresses=self._addresses,
@@ -124,6 +125,12 @@ class _Starter:
         settings.write_private(file, settings.provider_document(self._options, self._addresses, self._secrets))
         await self._children.start("provider", python_command("scripts.emulator.provider", str(file)), self._base)
         await until_answered(self._client, f"{self._addresses.provider_url}/emulator/health", "the emulated provider")
+
+    async def _start_payments(self) -> None:
+        file = self._options.data / "payments.json"
+        settings.write_private(file, settings.payments_document(self._options, self._addresses, self._secrets))
+        await self._children.start("payments", python_command("scripts.payments", str(file)), self._base)
+        await until_answered(self._client, f"{self._addresses.payments_url}/sandbox/health", "the sandbox provider")
 
     async def _start_edge(self) -> str:
         file = self._options.data / "edge.json"

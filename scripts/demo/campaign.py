@@ -59,7 +59,7 @@ OFFERS: dict[str, Body] = {
             "ar": "الزقاق في الساعة الزرقاء، مقاس A3، على ورق قطني.",
         },
         "prices": [{"currency": "JPY", "amount_minor": 1200}, {"currency": "EUR", "amount_minor": 800}],
-        "payment": "at_pickup",
+        "payment": "card",
     },
     SAMPLE: {
         "kind": "sample",

@@ -8,6 +8,7 @@ import jwt
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from scripts.demo.campaign import CLIP
 from scripts.demo.site_server import FILES, make_app
 from tests.browser.conftest import WATCH, Served
 from tests.browser.drive import wait_until
@@ -166,3 +167,20 @@ def test_a_viewer_s_code_picks_up_at_a_phone_without_network_and_the_origin_hear
     with stack.operator() as operator:
         assert operator.get(f"{stack.origin_url}/v1/pickups/disputed").json()["pickups"] == []
     phone.close()
+
+
+def test_a_viewer_pays_on_the_sandbox_s_page_and_comes_back_to_a_receipt(stack: RealStack, visit: Visit) -> None:
+    page = visit(CLIP)
+    overlay = page.locator("cliptill-overlay")
+    shown = overlay.get_by_role("listitem").filter(has=page.get_by_role("heading", name="Lantern Row art print"))
+    shown.get_by_role("button").click()
+    link = overlay.get_by_role("link", name="Pay €8.00")
+    with page.context.expect_page() as opened:
+        link.click()
+    opened.value.get_by_role("button", name="Pay with a good card").click()
+    expect(opened.value.get_by_role("status")).to_contain_text("Paid.")
+    opened.value.close()
+    wait_until(lambda: happened(page, "settled"), "it is settled", page, 20)
+    said = receipt_of(page, stack)
+    assert (said["payment"], said["total_minor"], said["run_numbers"]) == ("card", 800, [1])
+    expect(link).to_be_hidden()

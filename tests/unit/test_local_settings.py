@@ -21,8 +21,8 @@ def options(tmp_path: Path) -> Options:
 
 def test_any_free_ports_are_all_different_and_free(tmp_path: Path) -> None:
     chosen = settings.choose_addresses(Options(data=tmp_path, port=0, nodes=3))
-    ports = [chosen.site, chosen.origin, chosen.provider, chosen.page, *chosen.edges]
-    assert len(set(ports)) == 7
+    ports = [chosen.site, chosen.origin, chosen.provider, chosen.page, chosen.payments, *chosen.edges]
+    assert len(set(ports)) == 8
     assert all(settings.is_free(port) for port in ports)
 
 
@@ -30,7 +30,7 @@ def test_a_row_of_ports_begins_with_the_site(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(settings, "is_free", lambda _port: True)
     chosen = settings.choose_addresses(Options(data=tmp_path, port=8780, nodes=3))
     assert (chosen.site, chosen.edges, chosen.origin, chosen.provider) == (8780, (8781, 8784, 8785), 8782, 8783)
-    assert chosen.page == 8790
+    assert (chosen.page, chosen.payments) == (8790, 8791)
 
 
 def test_a_busy_port_is_named_with_its_use_and_the_remedy(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_secrets_are_made_once_and_are_private(tmp_path: Path) -> None:
     first = settings.keep_secrets(tmp_path)
     assert settings.keep_secrets(tmp_path) == first
     files = [file for file in (tmp_path / "secrets").iterdir() if file.is_file()]
-    assert len(files) == 2
+    assert len(files) == 4
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
@@ -79,6 +79,18 @@ def test_the_origin_may_use_the_emulated_provider(tmp_path: Path, options: Optio
     assert provider["namespace"] == origin["CLIPTILL_KV_NAMESPACE"]
     assert origin["CLIPTILL_QUEUE"] in [queue["name"] for queue in provider["queues"]]
     assert origin["CLIPTILL_PROVIDER_URL"] == f"http://127.0.0.1:{provider['port']}"
+
+
+def test_the_origin_and_the_sandbox_provider_know_each_other(tmp_path: Path, options: Options) -> None:
+    addresses, kept = settings.choose_addresses(options), settings.keep_secrets(tmp_path)
+    sandbox = settings.payments_document(options, addresses, kept)
+    origin = settings.origin_environment({}, options, addresses, kept, "")
+    assert (sandbox["key"], sandbox["webhook_secret"]) == (
+        origin["CLIPTILL_CARDS_KEY"],
+        origin["CLIPTILL_CARDS_WEBHOOK_SECRET"],
+    )
+    assert origin["CLIPTILL_CARDS_URL"] == f"http://127.0.0.1:{sandbox['port']}"
+    assert sandbox["webhook_url"] == f"{origin['CLIPTILL_PUBLIC_URL']}/v1/payment-messages/{origin['CLIPTILL_CARDS']}"
 
 
 def test_only_further_nodes_are_late(tmp_path: Path) -> None:
