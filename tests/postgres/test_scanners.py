@@ -183,6 +183,25 @@ def test_two_devices_that_took_one_pass_are_found_with_both_signed_scans(
         assert (said["claim_id"], said["iss"], said["at_ms"]) == (claim_id, shown["scanner"], shown["at_ms"])
 
 
+def test_pages_of_disputed_pickups_make_the_whole(world: World, operator: Operator, origin: OriginProcess) -> None:
+    device = operator.enrol("door-1")
+    claim_id, token = settle(origin)
+    device.tell(device.scan(token, claim_id))
+    world.execute(
+        """
+        INSERT INTO scans (scanner, digest, seq, claim_id, verdict, outcome, at_ms, received_ms, scan)
+        SELECT scanner, sha256((n || outcome)::bytea), 1, lpad(n::text, 22, '0'), 'good', outcome, n, n, 'a.b.c'
+        FROM scanners, generate_series(1, 150) AS n, unnest(ARRAY['picked_up', 'second_pickup']) AS outcome
+        """
+    )
+    first = operator.get("/v1/pickups/disputed").json()
+    second = operator.get(f"/v1/pickups/disputed?after={first['next']}").json()
+    assert [len(page["pickups"]) for page in (first, second)] == [100, 50]
+    assert second["next"] is None
+    assert {len(disputed["scans"]) for disputed in first["pickups"] + second["pickups"]} == {2}
+    assert code(operator.get("/v1/pickups/disputed?after=x")) == (422, "invalid_field")
+
+
 def test_reconciliation_names_the_place_where_something_was_handed_out_twice(
     world: World, operator: Operator, origin: OriginProcess
 ) -> None:
