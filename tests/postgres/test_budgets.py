@@ -10,8 +10,10 @@ from origin.database import Database
 from origin.settlement.budgets_store import HOUR_MS, KEPT_MS, add_counts, read_budgets
 from origin.settlement.confirming import Confirmations
 from shared.claims.budgets import BudgetState, Kind, Stage
+from tests.postgres.till import Till
 from tests.postgres.world import OriginProcess, Tap, World, until
 
+MISSED_CARD = 'cliptill_budget_misses_total{kind="card",stage="payment"}'
 MISSED_WALLET = 'cliptill_budget_misses_total{kind="wallet",stage="database"}'
 NOW_MS = 1_800_000_000_000
 
@@ -56,6 +58,21 @@ def test_a_wallet_payment_that_takes_too_long_is_refused_and_frees_the_units(wor
     assert (late.status_code, late.json()["code"]) == (410, "hold_released")
     assert world.stock() == (100, 0, 0)
     assert world.execute("SELECT count(*) FROM payments") == [(0,)]
+
+
+def test_a_card_payment_that_takes_too_long_is_pending_and_ends_in_goods(till: Till, counter: OriginProcess) -> None:
+    tap = till.begin(counter)
+    till.sandbox.fault(silent=True)
+    till.sandbox.pay(tap)
+    before = metric(counter, MISSED_CARD)
+    till.sandbox.fault(silent=True, answer_ms=4_000)  # shorter than an answer may take, and three are needed
+    late = counter.post(tap, "/payment")
+    till.sandbox.fault(silent=True)
+    assert (late.status_code, late.json()["status"], late.headers["retry-after"]) == (202, "pending", "1")
+    assert metric(counter, MISSED_CARD) == before + 1
+    until(lambda: till.state_of(tap) == ["captured"])
+    assert counter.read(tap).json()["payment"] == "card"
+    till.assert_in_order()
 
 
 def test_metrics_name_no_person_and_no_drop(origin: OriginProcess) -> None:
