@@ -152,7 +152,8 @@ export const settle = async (saved, signal, first, waiting, paying) => {
       const decided = await askOrigin(saved, signal, "GET");
       if (decided.body.code !== "settlement_unknown") answer = decided;
     }
-    if (answer.status === 202) return awaitPayment(saved, signal, paying);
+    // Pending is neither held nor decided: it is asked for again.
+    if (answer.status === 202 && answer.body.status === "held") return awaitPayment(saved, signal, paying);
     // A 401 has corrected our clock: a fresh proof may pass.
     const again =
       passing(answer) || (answer.status === 401 && answer.body.code !== "claim_expired" && refusedProofs++ < 3);

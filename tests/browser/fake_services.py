@@ -201,6 +201,9 @@ class FakeOrigin:
         if refused is not None:
             return refused
         world = self._world
+        if world.pending_answers > 0:
+            world.pending_answers -= 1
+            return JSONResponse({"status": "pending", "claim_id": claim_id}, 202, {"Retry-After": "1"})
         if world.to_be_paid and claim_id not in world.decided:
             world.held.add(claim_id)
             return JSONResponse({"claim_id": claim_id, "status": "held"}, 202)

@@ -119,6 +119,16 @@ def test_each_settlement_attempt_has_a_fresh_proof_and_a_lost_answer_is_asked_ag
     assert len(world.decided) == 1
 
 
+def test_a_claim_that_is_pending_is_asked_for_again_until_it_is_decided(page: Page, world: World) -> None:
+    world.pending_answers = 2
+    overlay = open_shop(page, world)
+    button(overlay, "Shirt").click()
+    expect(offer(overlay, "Shirt")).to_contain_text("No. 7")
+    asked = world.posts("/v1/settlements")
+    assert len(asked) == 3
+    assert asked[1].at - asked[0].at >= 1
+
+
 def test_saved_claims_are_there_after_a_reload_with_the_same_viewer_key(page: Page, world: World) -> None:
     overlay = open_shop(page, world)
     button(overlay, "Shirt").click()

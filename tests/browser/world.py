@@ -63,6 +63,7 @@ class World:
     claim_waits: int = 0
     lose_answers: int = 0
     settlement_refusal: str = ""
+    pending_answers: int = 0
     settle_events: bool = True
     passes_away: bool = False
     pickup: Json = field(default_factory=dict)
