@@ -29,6 +29,7 @@ class OriginDouble:
         away: whether stock, and shared overlays, get 503.
         store_away: whether manifests get 503.
         events_status: what event batches are answered with; they are kept when it is 202.
+        manifest_delay_s: how long it takes to find a manifest.
         events_delay_s: how long after taking them it answers.
         event_bytes_most: what a body of events may weigh.
         fault: how all reading is answered, one of `origin_faults.FAULTS`; empty for well.
@@ -43,7 +44,7 @@ class OriginDouble:
         self.url = ""
         self.away = self.store_away = False
         self.events_status = 202
-        self.events_delay_s = 0.0
+        self.manifest_delay_s = self.events_delay_s = 0.0
         self.event_bytes_most = 4 * 1024 * 1024
         self.fault, self.healed = "", threading.Event()
         self.shared = b""
@@ -119,6 +120,7 @@ def _handler(origin: OriginDouble) -> type[BaseHTTPRequestHandler]:  # noqa: C90
                 self._answer(404, encode_problem(Problem(code=Code.NOT_FOUND)))
 
         def _answer_manifest(self, clip: str) -> None:
+            time.sleep(origin.manifest_delay_s)
             if origin.store_away:
                 self._answer(503, encode_problem(Problem(code=Code.UNAVAILABLE)))
             elif (document := origin.manifests.get(clip)) is None:

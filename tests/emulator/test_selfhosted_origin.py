@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 
 from tests import samples
+from tests.contract.edge_driver import Edge
 from tests.emulator.edge_program import Clock
 from tests.emulator.origin_double import OriginDouble, serve_origin
 from tests.emulator.origin_faults import FAULTS
@@ -133,3 +135,21 @@ def test_names_that_nobody_has_are_not_remembered(pair: Pair) -> None:
     for number in range(30):
         assert pair.node.client.get(f"/v1/clips/none-{number}/overlay").status_code == 404
     assert pair.node.status()["manifests"]["entries"] == 1
+
+
+def test_a_clip_that_many_want_at_once_is_asked_for_once(pair: Pair) -> None:
+    pair.publish("clip-1")
+    pair.origin.manifest_delay_s = 0.3
+    with ThreadPoolExecutor(8) as viewers:
+        told = list(viewers.map(pair.overlay, ["clip-1"] * 8))
+    assert [overlay["manifest_version"] for overlay in told] == [1] * 8
+    assert pair.origin.asked.count("/v1/edge/manifests/clip-1") == 1
+
+
+def test_a_viewer_who_leaves_takes_no_manifest_from_the_others(pair: Pair) -> None:
+    pair.publish("clip-1")
+    pair.origin.fail("never")
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(f"{pair.node.client.base_url}/v1/clips/clip-1/overlay", timeout=0.2, trust_env=False)
+    pair.origin.fail("")
+    Edge.wait_for(lambda: pair.node.client.get("/v1/clips/clip-1/overlay").status_code == 200)

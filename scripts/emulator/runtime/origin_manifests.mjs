@@ -15,6 +15,7 @@ const KEPT_BYTES_MOST = 16 * 1024 ** 2;
 const OVERHEAD_BYTES = 512;
 /** How far what the shelf knows of a manifest that has not changed may be behind. */
 const SHELVED_FOR_MS = 600_000;
+const CUT_OFF = Symbol("cut off");
 
 /** @typedef {{ text: string, tag: string, freshUntilMs: number, usableUntilMs: number, shelvedUntilMs: number }} Kept */
 /** @typedef {import("./manifest_shelf.mjs").Shelved} Shelved */
@@ -38,6 +39,8 @@ export class KvNamespace {
   /** @type {Map<string, Kept>} the longest not asked about first */
   #kept = new Map();
   #bytes = 0;
+  /** @type {Map<string, { told: Promise<string | null | undefined>, beganMs: number }>} by clip */
+  #asking = new Map();
   #isRestored = false;
 
   /**
@@ -63,10 +66,31 @@ export class KvNamespace {
     if (!this.#isRestored) await this.#restore();
     const kept = this.#kept.get(clip);
     if (kept && Date.now() < kept.freshUntilMs) return kept.text;
-    const told = await this.#ask(clip, kept);
+    const told = await this.#askOnce(clip, kept);
     if (told !== undefined) return told;
     if (kept && Date.now() < kept.usableUntilMs) return kept.text;
     throw new Error("the origin does not answer");
+  }
+
+  /**
+   * A clip that many want at once is asked for once; by another one if the request that asks is cut off.
+   *
+   * @param {string} clip
+   * @param {Kept | undefined} kept
+   */
+  async #askOnce(clip, kept) {
+    const asked = this.#asking.get(clip);
+    if (asked && performance.now() - asked.beganMs < TIMEOUT_MS) {
+      const told = await Promise.race([asked.told, scheduler.wait(TIMEOUT_MS).then(() => CUT_OFF)]);
+      if (told !== CUT_OFF) return /** @type {string | null | undefined} */ (told);
+    }
+    const mine = { told: this.#ask(clip, kept), beganMs: performance.now() };
+    this.#asking.set(clip, mine);
+    try {
+      return await mine.told;
+    } finally {
+      if (this.#asking.get(clip) === mine) this.#asking.delete(clip);
+    }
   }
 
   /**
