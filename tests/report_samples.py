@@ -6,6 +6,7 @@ from origin.insight.event_store import Expired
 from origin.insight.intake import Taken
 from origin.insight.reconciliation import Run
 from origin.insight.runs_store import RunSummary
+from shared.claims.budgets import BudgetState, Fallback, Kind
 from shared.insight.reconciliation import (
     DropReport,
     Finding,
@@ -37,6 +38,10 @@ def make_run(**changes: Any) -> Run:
         "gaps": (GapReport(node="node-with-a-gap", colo="", first=2, last=4, lost=True),),
         "rejections": (RejectionFact(reason="claim_forged", count=4, recent=1),),
         "minutes": (Minute(drop="drop-1", minute_ms=NOW_MS, node="node-1", issued=9, due=2),),
+        "budgets": (
+            BudgetState(kind=Kind.TAP, deadline_ms=4_000, fallback=Fallback.PENDING, met=40, missed={"database": 2}),
+            BudgetState(kind=Kind.BULK, deadline_ms=60_000, fallback=Fallback.PENDING, met=0, missed={}),
+        ),
         **changes,
     }
     report = Report(intake=IntakeFact(nodes=2, batches=5), missing_batches=3, lost_batches=3, **said)

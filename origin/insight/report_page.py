@@ -80,6 +80,7 @@ def write_page(run: Run, runs: Sequence[RunSummary], *, live: bool) -> str:
         _write_table(
             "Rejected", ("reason", "in all", "lately"), ((r.reason, r.count, r.recent) for r in report.rejections)
         ),
+        _write_budgets(report),
         _write_runs(runs),
     )
     refresh = f'<meta http-equiv="refresh" content="{REFRESH_S}">' if live else ""
@@ -159,6 +160,21 @@ def _write_drop(drop: DropReport) -> str:
         f"<p class=soft>over-issued {drop.over_issued}, {bound}; {drop.blind} blind</p>"
         f"<p class=soft>stock version {drop.version}; each node admits {rate}</p></li>"
     )
+
+
+def _write_budgets(report: Report) -> str:
+    asked = [budget for budget in report.budgets if budget.met or budget.missed]
+    rows = (
+        (
+            budget.kind,
+            f"{budget.deadline_ms / 1000:g} s",
+            budget.met,
+            sum(budget.missed.values()),
+            ", ".join(f"{stage} {count}" for stage, count in budget.missed.items()) or "-",
+        )
+        for budget in asked
+    )
+    return _write_table("Confirmed in time, within a day", ("kind", "deadline", "met", "missed", "slow stage"), rows)
 
 
 def _write_runs(runs: Sequence[RunSummary]) -> str:

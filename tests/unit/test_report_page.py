@@ -36,16 +36,24 @@ def test_findings_come_first_and_everything_is_there() -> None:
     page = write_page(make_run(), RUNS, live=True)
     text = " ".join(texts_of(page).split())
     assert text.index("more claims were given than the published bound allows") < text.index("60 settled")
-    for told in ("1 finding", "The stock does not add up.", "node-with-a-gap", "claim_forged", "2 to 4", "in order"):
+    for told in (
+        "1 finding",
+        "The stock does not add up.",
+        "node-with-a-gap",
+        "claim_forged",
+        "2 to 4",
+        "database 2",
+        "in order",
+    ):
         assert (told in text) == (told != "in order")
     assert text.index("The stock does not add up.") < text.index("60 settled, 10 held, 30 free of 100 issued")
 
 
 def test_a_run_without_findings_is_in_order() -> None:
-    page = write_page(make_run(findings=(), gaps=(), rejections=(), minutes=(), drops=()), (), live=False)
+    page = write_page(make_run(findings=(), gaps=(), rejections=(), minutes=(), drops=(), budgets=()), (), live=False)
     assert "in order" in page
     assert "refresh" not in page
-    for heading in ("What needs a person", "Minutes", "missing</h2>", "Rejected"):
+    for heading in ("What needs a person", "Minutes", "missing</h2>", "Rejected", "Confirmed"):
         assert heading not in page
 
 
