@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -52,18 +52,23 @@ def _services(request: Request) -> Services:
 
 async def _read_body(request: Request, max_bytes: int) -> bytes | Problem:
     """Read a body of a type that is taken, and never more than one chunk beyond `max_bytes`."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    headers = read_headers(request.scope)
+    media_type = read_text(headers, b"content-type").partition(";")[0].strip().lower()
     if media_type not in (JSON, operations.TEXT):
         return Problem(code=Code.UNSUPPORTED_MEDIA_TYPE, detail=f"{JSON} or {operations.TEXT}, both with JSON.")
     too_large = Problem(code=Code.BODY_TOO_LARGE, detail=f"At most {max_bytes} bytes are read.")
-    length = request.headers.get("content-length", "0")
+    length = read_text(headers, b"content-length") or "0"
     if not length.isdecimal() or len(length) > 9 or int(length) > max_bytes:  # noqa: PLR2004 - digits of a sane length
         return too_large
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
+    body, more = b"", True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
         if len(body) > max_bytes:
             return too_large
+        more = message.get("more_body", False)
     return body
 
 

@@ -14,7 +14,7 @@ from edge.ports import Services
 from shared.catalogue.manifest import Manifest, Offer
 from shared.catalogue.stock import StockSnapshot
 from shared.claims.admission import NotAdmitted, decide_admission
-from shared.claims.tokens import Claim, Confirmation, Line, derive_claim_id, fingerprint_claim, sign_claim
+from shared.claims.tokens import Claim, Confirmation, Line, derive_claim_id, sign_claim
 from shared.insight.events import ClaimIssued
 from shared.overlay.locales import choose_currency
 from shared.problems import Code, Problem
@@ -124,7 +124,9 @@ def _find_given(isolate: Isolate, claim: Claim, now_ms: int) -> Given | Problem 
 
 def _fingerprint(claim: Claim) -> str:
     """Return what one tap asks for: offers that share a drop differ in price, although they settle alike."""
-    return f"{claim.clip}/{claim.offer}/{fingerprint_claim(claim)}"
+    units = (f"{line.sku}*{line.quantity}" for line in claim.lines)
+    # Nothing in it can hold the separator, so it needs no hash.
+    return "/".join((claim.clip, claim.offer, claim.drop, claim.run, claim.cnf.jkt, claim.currency, *units))
 
 
 def _make_claim(

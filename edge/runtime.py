@@ -18,6 +18,7 @@ from shared.wire import nests_deeply
 
 _STOCK_DECODER: Final = msgspec.json.Decoder(StockSnapshots)
 _OK: Final = 200
+_AS_TEXT: Final = '{"contentType":"text"}'
 
 
 def now_ms() -> int:
@@ -116,5 +117,9 @@ class QueueEvents:
 
     def send(self, message: str) -> None:
         """Report one event batch."""
+        # The SDK's wrapper converts each argument, and awaits the promise in Python. The binding itself takes both as
+        # they are; and called by `Array.from`, its promise stays one, and does not become a future of the event loop.
         # As text: bytes cross once, and a pull consumer gets them as they are.
-        self._ctx.waitUntil(self._env.EVENTS.send(message, as_js({"contentType": "text"})))
+        queue = getattr(self._env, "_env", self._env).EVENTS
+        send = queue.send.bind(queue, message, js.JSON.parse(_AS_TEXT))
+        self._ctx.waitUntil(js.Array.from_("1", send)[0])

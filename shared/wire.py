@@ -36,6 +36,9 @@ def _refuse_constant(_: str) -> NoReturn:
     raise ValueError
 
 
+_SECOND_LOOK: Final = json.JSONDecoder(object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
+
+
 def decode_body(raw: bytes, decoder: "msgspec.json.Decoder[T]", max_bytes: int) -> T | Problem:
     """Decode one JSON document from a client.
 
@@ -57,7 +60,7 @@ def decode_body(raw: bytes, decoder: "msgspec.json.Decoder[T]", max_bytes: int) 
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Problem(code=Code.MALFORMED_JSON)
     try:
-        json.loads(raw, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
+        _SECOND_LOOK.decode(raw.decode())
     except _DuplicateKeyError:
         return Problem(code=Code.DUPLICATE_KEY)
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
 """The edge in plain workerd: overlays and claims, beside hand-written JavaScript, in one run.
 
-* `product`: the staged bundle on a self-hosted node: CPython in WebAssembly, Starlette, the product's own bridge.
+* `product`: the staged bundle in the host of a self-hosted node: CPython in WebAssembly, Starlette, our own bridge.
 * `javascript`: a hand-written worker that gives the same bytes, checked before anything is measured; claims are signed
   with WebCrypto. It parses addresses, headers and bodies, keeps compiled overlays, and reports claims, too.
 * `sdk_adapter`: the same app behind the SDK's own ASGI adapter.
@@ -24,13 +24,13 @@ from typing import Any, Final, NamedTuple
 from scripts.benchmarks.contexts import CONTEXTS, ask_claim, ask_overlay, list_contexts
 from scripts.benchmarks.figures import BenchError, Contender, ratio, run_in_turn, say, summarise
 from scripts.benchmarks.load import Load, Paced, Target, load_generator, write_requests
-from scripts.benchmarks.nodes import ROOT, Node, running, write_javascript, write_product, write_sdk_adapter
+from scripts.benchmarks.nodes import ROOT, Node, running, write_bundle, write_javascript, write_sdk_adapter
 from scripts.benchmarks.origin import serve_origin
 from scripts.bundling import stage
 
 COMPARED: Final = {
-    "product": "the staged bundle, CPython in WebAssembly, on a self-hosted node in plain workerd",
-    "javascript": "a hand-written JavaScript worker that gives the same bytes, claims signed with WebCrypto",
+    "product": "the staged bundle, CPython in WebAssembly, in plain workerd; a queue that takes events at once",
+    "javascript": "a hand-written JavaScript worker with the same bytes, surroundings and reports; WebCrypto signs",
     "sdk_adapter": "the same app behind the SDK's ASGI adapter",
     "hello": "a JavaScript worker that does nothing",
     "contexts": "10,000: 20 clips (5 states of stock, 4 arms), 10 languages, 5 locales, 10 currencies, 8 countries",
@@ -174,7 +174,7 @@ async def _all_running(folders: dict[str, Path], program: Path, origin_url: str)
 
 
 def _write_folders(folder: Path) -> dict[str, Path]:
-    product = write_product(folder / PRODUCT)
+    product = write_bundle(folder / PRODUCT)
     return {
         PRODUCT: product,
         JAVASCRIPT: write_javascript(folder / JAVASCRIPT, "javascript.mjs", product),

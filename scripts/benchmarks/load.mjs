@@ -161,7 +161,10 @@ async function saturate(job, requests) {
   });
   const began = performance.now();
   for (const connection of open) connection.send(next(), 0);
-  const timer = setTimeout(finish, job.duration_ms);
+  // A round without a single answer has no figure: the first one is waited for.
+  const until = began + job.duration_ms + PATIENCE_MS;
+  const end = () => (answered || performance.now() > until ? finish() : setTimeout(end, 1));
+  const timer = setTimeout(end, job.duration_ms);
   await finished;
   clearTimeout(timer);
   const seconds = (performance.now() - began) / 1000;

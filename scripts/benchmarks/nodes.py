@@ -1,7 +1,7 @@
 """The edges that are measured: each a folder that plain workerd serves, in a process of its own, on loopback.
 
-All have the same settings and read from the same origin. The JavaScript ones are served by the program, and under the
-compatibility date, of the product's own node.
+All have the same settings and surroundings, and read from the same origin. The JavaScript ones are served by the
+program, and under the compatibility date, of the product's own node.
 """
 
 import asyncio
@@ -45,7 +45,6 @@ const config :Workerd.Config = (
   services = [
     (name = "edge", worker = .edge),
     (name = "internet", network = (allow = ["public", "private"])),
-    (name = "state", disk = (path = "state", writable = true)),
   ],
   sockets = [(name = "http", address = "127.0.0.1:0", service = "edge", http = ())],
 );
@@ -53,26 +52,24 @@ const edge :Workerd.Worker = (
   compatibilityDate = "%(date)s",
   compatibilityFlags = ["nodejs_compat"],
   modules = [%(modules)s],
-  bindings = [%(settings)s %(spool)s],
+  bindings = [%(settings)s],
   globalOutbound = "internet",
-  %(storage)s
 );
 """
-_SPOOL: Final = """\
-(name = "SPOOL", durableObjectNamespace = "Spool"), (name = "SHELF", durableObjectNamespace = "ManifestShelf"),"""
-_STORAGE: Final = """\
-  durableObjectNamespaces = [
-    (className = "Spool", uniqueKey = "spool", enableSql = true, preventEviction = true),
-    (className = "ManifestShelf", uniqueKey = "shelf", enableSql = true),
-  ],
-  durableObjectStorage = (localDisk = "state"),
-"""
+# The first module of a node's configuration is its entry.
+_MODULES: Final = "  modules = [\n"
+_MEASURED: Final = ("measured.mjs", "surroundings.mjs")
 
 
 def write_product(folder: Path) -> Path:
-    """Write the product's own node from the staged bundle."""
+    """Write the product's own node from the staged bundle, as an operator has it."""
     write_node(ROOT, folder)
     return folder
+
+
+def write_bundle(folder: Path) -> Path:
+    """Write a node of the staged bundle, in the surroundings that all compared edges have."""
+    return _measured(write_product(folder))
 
 
 def write_sdk_adapter(folder: Path) -> Path:
@@ -81,7 +78,18 @@ def write_sdk_adapter(folder: Path) -> Path:
     shutil.copytree(ROOT / "build" / "bundle", bundle)
     shutil.copyfile(ROOT / "scripts" / WORKERS / "sdk_adapter.py", bundle / "worker.py")
     write_node(ROOT, folder, bundle)
-    return folder
+    return _measured(folder)
+
+
+def _measured(node: Path) -> Path:
+    """Put the surroundings of the benchmark in the place of the node's own: no disk is waited for."""
+    for name in _MEASURED:
+        source = (ROOT / "scripts" / WORKERS / name).read_text()
+        (node / "modules" / name).write_text(source.replace("../../emulator/runtime/", "./"))
+    lines = "".join(f'    (name = "{name}", esModule = embed "modules/{name}"),\n' for name in _MEASURED)
+    configuration = node / "config.capnp"
+    configuration.write_text(configuration.read_text().replace(_MODULES, _MODULES + lines, 1))
+    return node
 
 
 def write_javascript(folder: Path, entry: str, product: Path) -> Path:
@@ -98,7 +106,6 @@ def write_javascript(folder: Path, entry: str, product: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / "scripts" / name, target)
     (folder / WORKERS / "words.json").write_bytes(msgspec.json.encode(TEXTS))
-    has_spool = any(name.endswith("/spool.mjs") for name in modules)
     date = _DATE.search((product / "config.capnp").read_text())
     if date is None:
         raise AssertionError("the node's configuration has a compatibility date")
@@ -109,8 +116,6 @@ def write_javascript(folder: Path, entry: str, product: Path) -> Path:
         "date": date.group(1),
         "modules": "\n".join(lines),
         "settings": "\n".join(f'(name = "{name}", fromEnvironment = "{name}"),' for name in names),
-        "spool": _SPOOL if has_spool else "",
-        "storage": _STORAGE if has_spool else "",
     }
     (folder / "config.capnp").write_text(_CONFIGURATION % parts)
     return folder
@@ -189,12 +194,12 @@ async def running(folder: Path, program: Path, origin_url: str) -> AsyncIterator
         origin_url: where it reads manifests and stock, and posts events.
     """
     port, status_port = _free_port(), _free_port()
-    state = folder / "state"
-    state.mkdir(exist_ok=True)
     command = [str(program), "serve", str(folder / "config.capnp"), "--socket-addr", f"http=127.0.0.1:{port}"]
-    command += ["--directory-path", f"state={state}"]
     if (folder / "snapshot.pack").exists():
-        command += ["--directory-path", f"files={folder}", "--socket-addr", f"status=127.0.0.1:{status_port}"]
+        state = folder / "state"
+        state.mkdir(exist_ok=True)
+        command += ["--directory-path", f"files={folder}", "--directory-path", f"state={state}"]
+        command += ["--socket-addr", f"status=127.0.0.1:{status_port}"]
     began = time.perf_counter()
     with (folder / "log.txt").open("ab") as log:
         process = await _start(command, {"PATH": os.environ["PATH"], "ORIGIN_URL": origin_url, **SETTINGS}, log)

@@ -1,20 +1,16 @@
 /**
  * The edge as a hand-written JavaScript worker: what the product is compared with.
  *
- * It gives the same bytes for the same requests, from the same manifests and stock, in the same surroundings (a self-hosted
- * node: manifests and stock from the origin over HTTP, events through a spool). It does what a request needs and no more: no
- * framework, no API description, and of the routes only the two that are measured.
+ * It gives the same bytes for the same requests, from the same manifests and stock, in the same surroundings. It does what
+ * a request needs and no more: no framework, no API description, no rate limits, and of the routes only the two that are
+ * measured.
  */
 
 import { MemoryCache } from "../../emulator/runtime/memory_cache.mjs";
-import { KvNamespace } from "../../emulator/runtime/origin_manifests.mjs";
-import { WorkerQueue } from "../../emulator/runtime/outbox.mjs";
 import { Caches } from "./caches.mjs";
 import { Claims } from "./claims.mjs";
 import { Overlays } from "./overlays.mjs";
-
-export { ManifestShelf } from "../../emulator/runtime/manifest_shelf.mjs";
-export { Spool } from "../../emulator/runtime/spool.mjs";
+import { KvNamespace, placeOf, WorkerQueue } from "./surroundings.mjs";
 
 const OVERLAY = /^\/v1\/clips\/([^/]+)\/overlay$/;
 const CLAIMS = "/v1/claims";
@@ -41,20 +37,8 @@ let isolate;
 
 /** @param {any} env */
 function start(env) {
-  const manifests = new KvNamespace(env.ORIGIN_URL, () => env.SHELF.get(env.SHELF.idFromName("shelf")));
-  const caches = new Caches(manifests, new MemoryCache(), env.ORIGIN_URL);
-  const queue = new WorkerQueue(() => env.SPOOL.get(env.SPOOL.idFromName("spool")));
-  return { overlays: new Overlays(caches, env.ORIGIN_URL), claims: new Claims(caches, queue, env) };
-}
-
-/**
- * @param {Request} request
- * @param {any} env
- * @returns {Place}
- */
-function placeOf(request, env) {
-  const country = env.COUNTRY_HEADER ? request.headers.get(env.COUNTRY_HEADER) : null;
-  return { colo: env.COLO ?? "", country: country ?? env.COUNTRY ?? "" };
+  const caches = new Caches(new KvNamespace(env.ORIGIN_URL), new MemoryCache(), env.ORIGIN_URL);
+  return { overlays: new Overlays(caches, env.ORIGIN_URL), claims: new Claims(caches, new WorkerQueue(), env) };
 }
 
 /**
