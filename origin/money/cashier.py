@@ -151,7 +151,8 @@ class Cashier:
         now_ms = self._clock_ms()
         async with self._database.transaction() as connection:
             drops = await list_overdue_drops(connection, now_ms, BATCH)
-            await self._settler.tidy_in(connection, drops, now_ms)
+            if drops:
+                await self._settler.tidy_in(connection, drops, now_ms)
         async with self._database.transaction() as connection:
             due = await store.take_due(connection, now_ms, BATCH)
         for payment in due:

@@ -7,6 +7,8 @@ Rules:
 3. Money of another amount or another currency than ours buys nothing, and goes back.
 4. Every step may be done any number of times, by several processes at once: each has a key of its own at the provider.
 5. An answer that contradicts itself, or is about another payment, is no answer (`is_sound`).
+6. Money that the provider gave back without being asked (in its own dashboard, say) takes the goods back when it was
+   all of it. A part of it is the operator's own affair with the viewer: it changes nothing here, nor in the ledger.
 """
 
 from typing import Final, Literal
