@@ -1,7 +1,6 @@
 """The scanner's page on a phone with the network off: what it takes, what it refuses, what it tells when it is back."""
 
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -10,83 +9,20 @@ from typing import Any, Final
 
 import jwt
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from origin.pickup.page import FILES
 from shared.claims.passes import write_code
 from tests.browser.conftest import WATCH
+from tests.browser.phone import CAMERA, PHONE, Phone
 from tests.contract.golden_overlays import FOLDER
 from tests.contract.golden_passes import FILE
 from tests.postgres.scanning import Operator
 from tests.postgres.servers import Server
-from tests.postgres.world import PUBLIC_URL, OriginProcess, Tap, World, until
+from tests.postgres.world import PUBLIC_URL, Tap, World, until
 
-PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
 GOLDEN: Final[dict[str, Any]] = json.loads((FOLDER / FILE).read_bytes())
-# A camera whose picture is black, and a reader that sees what the test holds up.
-CAMERA: Final = """
-window.heldUp = undefined;
-const canvas = document.createElement("canvas");
-setInterval(() => canvas.getContext("2d").fillRect(0, 0, 9, 9), 100);
-navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(10);
-globalThis.BarcodeDetector = class {
-  static getSupportedFormats = async () => ["qr_code"];
-  detect = async () => (heldUp ? [{ rawValue: heldUp }] : []);
-};
-"""
-
-Open = Callable[..., "Phone"]
-
-
-class Phone:
-    """A device of its own, with the scanner's page open."""
-
-    def __init__(self, context: BrowserContext, origin: OriginProcess) -> None:
-        self.context, self.origin = context, origin
-        self.page: Page = context.new_page()
-        self.page.goto(f"{origin.url}/scanner")
-
-    def open_tab(self) -> "Phone":
-        """Open the page once more on the same device."""
-        tab = Phone(self.context, self.origin)
-        expect(tab.page.locator("#network")).to_have_text("Online")
-        return tab
-
-    def set_up(self, code: str) -> None:
-        self.page.get_by_label("Code", exact=True).fill(code)
-        self.page.get_by_role("button", name="Set up").click()
-        expect(self.page.locator("#network")).to_have_text("Online")
-        expect(self.page.locator("#kept")).to_contain_text("Ready without network. All sent")
-
-    def go(self, *, offline: bool) -> None:
-        self.context.set_offline(offline=offline)
-        expect(self.page.locator("#network")).to_have_text("No network" if offline else "Online")
-
-    def type_code(self, code: str) -> None:
-        self.page.get_by_label("Code under the QR code").fill(code)
-        self.page.get_by_role("button", name="Check").click()
-
-    def hold_up(self, token: str) -> None:
-        self.page.evaluate("(token) => { heldUp = token; }", token)
-        expect(self.page.locator("#verdict")).to_be_visible()
-        self.page.evaluate("heldUp = undefined")
-
-    def says(self, title: str, more: str = "") -> None:
-        expect(self.page.locator("#verdict-title")).to_have_text(title)
-        expect(self.page.locator("#verdict")).to_contain_text(more)
-
-    def press(self, button: str) -> None:
-        self.page.get_by_role("button", name=button).click()
-        expect(self.page.locator("#verdict")).to_be_hidden()
-
-    def to_send(self, number: int) -> None:
-        expect(self.page.locator("#kept")).to_contain_text(f"{number} to send" if number else "All sent")
-
-    def shoot(self, name: str) -> None:
-        """Keep a picture where somebody wants to look at it."""
-        folder = os.environ.get("CLIPTILL_SCREENSHOTS")
-        if folder:
-            self.page.screenshot(path=Path(folder) / f"{name}.png")
+Open = Callable[..., Phone]
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +113,24 @@ def test_a_device_is_set_up_with_its_code_and_its_key_cannot_leave_it(operator: 
     assert phone.page.evaluate(
         """async () => (await (await import("/scanner/store.js")).loadDevice()).key.extractable"""
     ) is False  # fmt: skip
+
+
+def test_a_browser_that_cannot_check_passes_says_so_and_uses_no_code_up(operator: Operator, open_phone: Open) -> None:
+    old, new = open_phone(), open_phone()
+    old.page.evaluate(
+        """() => {
+          const make = crypto.subtle.generateKey.bind(crypto.subtle);
+          crypto.subtle.generateKey = async (algorithm, ...more) => {
+            if (algorithm.name === "Ed25519") throw new DOMException("no", "NotSupportedError");
+            return make(algorithm, ...more);
+          };
+        }"""
+    )
+    code = operator.invite("door-1")
+    old.page.get_by_label("Code", exact=True).fill(code)
+    old.page.get_by_role("button", name="Set up").click()
+    expect(old.page.get_by_role("alert")).to_contain_text("the code is still good")
+    new.set_up(code)
 
 
 def test_without_network_the_page_opens_takes_a_pass_once_and_tells_it_when_it_is_back(

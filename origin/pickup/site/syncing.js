@@ -42,6 +42,11 @@ const ask = async (path, apiKey, body) => {
  * @returns {Promise<string | undefined>} why it was refused
  */
 export const enrol = async (code) => {
+  try {
+    await crypto.subtle.generateKey({ name: "Ed25519" }, false, ["sign", "verify"]);
+  } catch {
+    return "This browser cannot check passes (Ed25519). Use a newer one; the code is still good.";
+  }
   const { privateKey, publicKey } = await crypto.subtle.generateKey(P256, false, ["sign", "verify"]);
   const { kty, crv, x, y } = await crypto.subtle.exportKey("jwk", publicKey);
   const { status, body } = await ask("/v1/enrolments", undefined, { code, key: { kty, crv, x, y } });
