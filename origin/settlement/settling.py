@@ -178,7 +178,12 @@ class _Batch:
         if any(isinstance(judged.verdict, Settled | Refused) for judged in self._judged):
             await write_decisions(connection, self._make_decisions())
         await write_trail(connection, *collect(self.trails.values()))
-        new = [msgspec.structs.replace(held, hold=self.moved[claim_id]) for claim_id, held in self._held.items()]
+        new = [
+            msgspec.structs.replace(held, hold=self.moved[claim_id])
+            for claim_id, held in self._held.items()
+            # What was held and given back within one instant, twice, is as it was: its row says so already.
+            if claim_id in self.moved
+        ]
         await add_holds(connection, new, self._now_ms)
         await move_holds(
             connection, [hold for claim_id, hold in self.moved.items() if claim_id not in self._held], self._now_ms
