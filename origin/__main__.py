@@ -52,6 +52,7 @@ def main() -> int:
         proxy_headers=False,  # the address of a client is of no interest here
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=GRACE_S,
+        http="h11",  # where httptools is installed it would be taken, and that one has no limit to a request's head
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
     )
     return 0
