@@ -15,7 +15,7 @@ from scripts.costs.prices import PLAN_NANO_USD, PRICES, READ_ON, charge
 
 OVERLAY_EACH_S: Final = 60
 STOCK_EACH_S: Final = 1
-SELDOM: Final = 4  # a drop that does not run low is asked about so many times less often
+SELDOM: Final = 2  # a drop that does not run low is asked about so many times less often
 KINDS: Final = ("overlay", "claim", "stock", "beacon")
 
 

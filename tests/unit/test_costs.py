@@ -45,14 +45,14 @@ def test_the_table_of_prices_tells_every_source() -> None:
 def test_browsers_ask_as_often_as_the_component_does() -> None:
     stocks, views = (COMPONENT / "stocks.js").read_text(), (COMPONENT / "views.js").read_text()
     assert f"const EVERY_MS = {STOCK_EACH_S * 1000};" in stocks
-    assert f"Math.random() < {1 / SELDOM}" in stocks
+    assert f"const SELDOM_MS = {SELDOM * STOCK_EACH_S * 1000};" in stocks
     assert f"const REFRESH_MS = {OVERLAY_EACH_S * 1000:_};" in views
 
 
 def test_a_drop_is_asked_for_as_often_as_its_viewers_browsers_do() -> None:
     drop = Drop(viewers=1000, claims=40, minutes=10, offers=2, low_share_percent=20)
-    # 120 s at one a second, 480 s at a quarter of that, of both offers.
-    assert count_requests(drop) == {"overlay": 11_000, "claim": 40, "stock": 480_000, "beacon": 1_040}
+    # 120 s at one a second, 480 s at half of that, of both offers.
+    assert count_requests(drop) == {"overlay": 11_000, "claim": 40, "stock": 720_000, "beacon": 1_040}
 
 
 def test_a_bill_is_what_one_would_compute_by_hand() -> None:
@@ -60,13 +60,13 @@ def test_a_bill_is_what_one_would_compute_by_hand() -> None:
     bill = plan(SAMPLES, drop)
     quantities = {name: line.quantity for name, line in bill.lines.items()}
     assert quantities == {
-        "requests": 11_000 + 40 + 150_000 + 1_040,
-        "cpu_us": 11_000 * 300 + 40 * 1000 + 150_000 * 100 + 1_040 * 200,
+        "requests": 11_000 + 40 + 300_000 + 1_040,
+        "cpu_us": 11_000 * 300 + 40 * 1000 + 300_000 * 100 + 1_040 * 200,
         "kv_reads": 10 * (1 + 600_000 // MANIFEST_FRESH_MS),
         "kv_writes": 1,
         "queue_operations": 3 * 40 + 3 * 1_040,
     }
-    assert bill.nano_usd == 162_080 * 300 + 18_548_000 * 20 // 1000 + 1210 * 500 + 5000 + 3240 * 400
+    assert bill.nano_usd == 312_080 * 300 + 33_548_000 * 20 // 1000 + 1210 * 500 + 5000 + 3240 * 400
     assert bill.beyond_included_nano_usd == 0
 
 
