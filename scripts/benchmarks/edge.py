@@ -51,7 +51,7 @@ class Effort(NamedTuple):
 
 
 WHOLE: Final = Effort(rounds=3, round_ms=2000, paced_ms=4000, cold_starts=3, compared=400)
-QUICK: Final = Effort(rounds=1, round_ms=250, paced_ms=300, cold_starts=1, compared=60)
+QUICK: Final = Effort(rounds=1, round_ms=1000, paced_ms=800, cold_starts=1, compared=60)
 
 
 class Kind(NamedTuple):

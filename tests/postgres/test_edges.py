@@ -26,7 +26,7 @@ def known_keys(world: World) -> Iterator[None]:
             "INSERT INTO api_keys VALUES (%s, %s, 0, NULL, %s) ON CONFLICT DO NOTHING", hash_key(key), kind, kind
         )
     yield
-    world.execute("TRUNCATE edge_events, event_rejections, issued_claims, edge_nodes, api_keys")
+    world.patiently("TRUNCATE edge_events, event_rejections, issued_claims, edge_nodes, api_keys")
 
 
 def report(origin: OriginProcess, *messages: Any, key: str = KEYS["edge"]) -> httpx.Response:

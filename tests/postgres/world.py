@@ -201,13 +201,13 @@ class World:
 
     def wipe(self) -> None:
         """Empty all tables that these tests write."""
-        self._patiently(
+        self.patiently(
             "TRUNCATE settlements, trail_entries, trail_heads, drops, offers, clips, creators, manifests, edge_nodes, "
             "payment_messages, ledger_entries, wallets, scanners CASCADE"
         )
         self.execute("DELETE FROM api_keys WHERE kind = 'scanner'")
 
-    def _patiently(self, statement: str) -> None:
+    def patiently(self, statement: str) -> None:
         """Execute what the loops of a running origin may get in the way of."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
