@@ -1,4 +1,4 @@
-"""Draw `docs/claim-states.md` from the table of a claim's states: `python -m scripts.draw_states [--check]`.
+"""Draw `origin/settlement/claim-states.md` from the table of a claim's states: `python -m scripts.draw_states`.
 
 With `--check` nothing is written, and the exit code is 1 when the file is not what would be drawn.
 """
@@ -10,7 +10,7 @@ from typing import Final
 
 from shared.claims.states import FINAL, TRANSITIONS, State, draw_states
 
-PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "claim-states.md"
+PAGE: Final = Path(__file__).resolve().parent.parent / "origin" / "settlement" / "claim-states.md"
 _HEAD: Final = """# The states of a claim
 
 Drawn from the table in `shared/claims/states.py` by `python -m scripts.draw_states`. Time moves a claim by itself:
@@ -30,11 +30,10 @@ def write_page() -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or compare it."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.draw_states", description="Draw docs/claim-states.md.")
+    parser = argparse.ArgumentParser(prog="python -m scripts.draw_states", description=f"Draw {PAGE.name}.")
     parser.add_argument("--check", action="store_true", help="only say whether the page is as it should be")
     if parser.parse_args(arguments).check:
         return 0 if PAGE.read_text() == write_page() else 1
-    PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(write_page())
     return 0
 

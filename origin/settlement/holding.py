@@ -24,7 +24,7 @@ class Standing(Wire, frozen=True, kw_only=True):
     """Where a claim stands now.
 
     Attributes:
-        state: as in the table of `docs/claim-states.md`.
+        state: as in the table of `origin/settlement/claim-states.md`.
         until_ms: when it lapses, while it is claimed or held.
     """
 
