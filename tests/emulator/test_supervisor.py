@@ -37,7 +37,10 @@ def supervisor(data: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     environment.pop("DATABASE_URL", None)
     command = [sys.executable, "-m", "scripts.launch", "scripts.supervisor", *arguments]
     output = data.with_suffix(".out").open("w+")
+    # Whoever runs these tests may have been told to ignore it (nohup), and what is ignored is inherited.
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output, text=True)
+    signal.signal(signal.SIGHUP, inherited)
     try:
         yield process
     finally:

@@ -122,7 +122,7 @@ class EdgeSide:
 
     def forget_value(self, key: str) -> None:
         """Lose a value of the key-value store."""
-        KvStore(self._store, [NAMESPACE]).delete(NAMESPACE, key, self.clock_ms)
+        KvStore(self._store, [NAMESPACE]).delete(NAMESPACE, [key], self.clock_ms)
 
     def change_value(self, key: str, value: bytes) -> None:
         """Put something else in the key-value store."""

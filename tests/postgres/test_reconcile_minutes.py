@@ -1,6 +1,7 @@
 """What became of claims by drop, minute and node; and that a run counts anew only what can have changed."""
 
 import random
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,6 +20,14 @@ from tests.samples import NEW_KEY, OLD_KEY
 
 THIS_MINUTE = now_ms() // MINUTE_MS * MINUTE_MS
 LONG_AGO = THIS_MINUTE - RECENT_MS - 10 * MINUTE_MS
+
+
+@pytest.fixture(autouse=True)
+def present(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this minute be that of the test, not of the moment when the tests were collected."""
+    this_minute = now_ms() // MINUTE_MS * MINUTE_MS
+    monkeypatch.setattr(sys.modules[__name__], "THIS_MINUTE", this_minute)
+    monkeypatch.setattr(sys.modules[__name__], "LONG_AGO", this_minute - RECENT_MS - 10 * MINUTE_MS)
 
 
 @pytest.fixture
