@@ -5,13 +5,15 @@ from typing import Final
 import msgspec
 
 from origin.trail.facts import list_facts
-from origin.trail.trail_store import Made, Pair
+from origin.trail.trail_store import Back, Made, Pair
 from shared.audit.checking import Fault
 from shared.audit.trail import Entry, digest_content, digest_facts
 from shared.claims.receipts import Receipt
+from shared.claims.returns import Returned
 from shared.claims.tokens import Line
 
 _RECEIPTS: Final = msgspec.json.Decoder(Receipt)
+_RETURNS: Final = msgspec.json.Decoder(Returned)
 _LINES: Final = msgspec.json.Decoder(tuple[Line, ...])
 _BESIDE: Final = "viewer, fingerprint, arm, kid, source or stock"
 
@@ -44,7 +46,7 @@ class Numbers:
 
 def compare_pair(pair: Pair) -> list[Fault]:
     """Return what does not fit between an entry and its settlement; either may be missing."""
-    stored, made, returned = pair
+    stored, made, returned, undone = pair
     if stored is None:
         return [] if made is None else [_name_inserted(made)]
     entry = stored.entry
@@ -55,13 +57,28 @@ def compare_pair(pair: Pair) -> list[Fault]:
     return [
         Fault(code="settlement_changed", position=entry.position, claim_id=made.claim_id, detail=detail)
         for detail in _list_changed(entry, made)
-    ]
+    ] + _compare_status(entry, made, returned, undone=undone)
 
 
-def _compare_return(entry: Entry, document: bytes | None) -> list[Fault]:
-    if document is None:
+def _compare_status(entry: Entry, made: Made, returned: Back | None, *, undone: bool) -> list[Fault]:
+    """Return what does not fit between a settlement's status and what the trail says of its return."""
+    if returned is not None and not undone:
+        detail = "a return that is not in the trail"
+        return [Fault(code="settlement_inserted", position=entry.position, claim_id=made.claim_id, detail=detail)]
+    said = None if returned is None else _read_return(returned.document)
+    if undone and said is None:  # its own entry tells that its return is gone, or cannot be read
+        return []
+    if made.status == ("settled" if said is None else said.state):
+        return []
+    return [Fault(code="settlement_changed", position=entry.position, claim_id=made.claim_id, detail="status")]
+
+
+def _compare_return(entry: Entry, back: Back | None) -> list[Fault]:
+    if back is None:
         return [Fault(code="settlement_removed", position=entry.position, claim_id=entry.claim_id, detail="its return")]
-    if digest_content(document) == entry.content:
+    if (digest_content(back.document), digest_facts((back.request, back.key)), back.returned_ms) == (
+        entry.content, entry.facts, entry.at_ms,
+    ):  # fmt: skip
         return []
     return [Fault(code="settlement_changed", position=entry.position, claim_id=entry.claim_id, detail="its return")]
 
@@ -112,6 +129,13 @@ def _differing_columns(entry: Entry, made: Made, said: Receipt) -> list[str]:
 def _read_receipt(payload: bytes) -> Receipt | None:
     try:
         return _RECEIPTS.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _read_return(document: bytes) -> Returned | None:
+    try:
+        return _RETURNS.decode(document)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 

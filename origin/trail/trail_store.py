@@ -48,16 +48,19 @@ _HEADS_AFTER: Final = "SELECT head FROM trail_heads WHERE drop = %s AND position
 _NEWEST_HEAD: Final = "SELECT head FROM trail_heads WHERE drop = %s ORDER BY position DESC LIMIT 1"
 _HEADS: Final = "SELECT position, head FROM trail_heads WHERE drop = %s ORDER BY position"
 # What is left of either side alone is what was removed or inserted.
+# `undone`: of a settlement, whether the trail says further on that it was returned.
 _PAIRS: Final = f"""
-    SELECT entry.*, back.document AS returned,
-      made.claim_id AS made_claim_id, made.receipt, made.viewer, made.run, made.fingerprint, made.quantity,
+    SELECT entry.*, undone.claim_id IS NOT NULL AS undone, back.document, back.key, back.request, back.returned_ms,
+      made.claim_id AS made_claim_id, made.status, made.receipt, made.viewer, made.run, made.fingerprint, made.quantity,
       made.first_number, made.total_minor, made.currency, made.creator, made.clip, made.offer, made.arm,
       made.lines::text AS lines, made.kid, made.source, made.settled_at_ms, made.stock_total, made.stock_remaining,
       made.stock_version
     FROM (SELECT {_ENTRY_COLUMNS} FROM trail_entries WHERE drop = %(drop)s) AS entry
     FULL JOIN (SELECT * FROM settlements WHERE drop = %(drop)s AND status <> 'refused') AS made
       ON made.claim_id = entry.claim_id AND entry.kind = 'settled'
-    LEFT JOIN returns AS back ON back.claim_id = entry.claim_id AND entry.kind = 'returned'
+    LEFT JOIN returns AS back ON back.claim_id = entry.claim_id
+    LEFT JOIN (SELECT claim_id FROM trail_entries WHERE drop = %(drop)s AND kind = 'returned') AS undone
+      ON undone.claim_id = entry.claim_id AND entry.kind = 'settled'
     ORDER BY entry.position NULLS LAST, made.claim_id
 """  # noqa: S608 - our own column list
 _STOCK: Final = """
@@ -79,6 +82,7 @@ class Made(NamedTuple):
     """A settlement as it is stored, as far as its entry covers it."""
 
     claim_id: str
+    status: str
     receipt: bytes
     viewer: str
     run: str
@@ -112,12 +116,27 @@ class StockRow(NamedTuple):
     holds: int
 
 
+class Back(NamedTuple):
+    """A return as it is stored."""
+
+    document: bytes
+    key: str
+    request: str
+    returned_ms: int
+
+
 class Pair(NamedTuple):
-    """An entry and its settlement, either of which may be missing; or an entry and the document of its return."""
+    """An entry and its settlement, either of which may be missing; or the entry of a return.
+
+    Attributes:
+        returned: the stored return of the entry's claim.
+        undone: whether another entry says that the settlement was returned.
+    """
 
     stored: Stored | None
     made: Made | None
-    returned: bytes | None = None
+    returned: Back | None = None
+    undone: bool = False
 
 
 def read_tails(rows: Iterable[tuple[Any, ...]]) -> dict[str, Tail]:
@@ -220,5 +239,7 @@ def _stored(row: tuple[Any, ...]) -> Stored:
 
 def _pair(row: tuple[Any, ...]) -> Pair:
     stored = None if row[1] is None else _stored(row[:ENTRY_WIDTH])
-    returned, *made = row[ENTRY_WIDTH:]
-    return Pair(stored, None if made[0] is None else Made(*made), returned)
+    undone, *rest = row[ENTRY_WIDTH:]
+    back, made = rest[: len(Back._fields)], rest[len(Back._fields) :]
+    returned = None if back[0] is None else Back(*back)
+    return Pair(stored, None if made[0] is None else Made(*made), returned, undone)

@@ -158,6 +158,39 @@ def test_the_trail_says_that_it_was_returned_and_the_audit_finds_a_changed_retur
     assert audit_faults(till) == [("settlement_removed", "its return")]
 
 
+@pytest.mark.parametrize(
+    ("statement", "faults"),
+    [
+        pytest.param("UPDATE returns SET key = 'another'", ["its return"], id="the key of the return"),
+        pytest.param("UPDATE returns SET request = 'another'", ["its return"], id="what was asked"),
+        pytest.param("UPDATE returns SET returned_ms = 1", ["its return"], id="when it was returned"),
+        pytest.param(
+            "UPDATE settlements SET status = 'settled' WHERE status = 'refunded'", ["status"], id="made settled"
+        ),
+        pytest.param(
+            "UPDATE settlements SET status = 'cancelled' WHERE status = 'refunded'", ["status"], id="made cancelled"
+        ),
+        pytest.param(
+            "UPDATE settlements SET status = 'refunded' WHERE status = 'settled'", ["status"], id="made refunded"
+        ),
+        pytest.param(
+            "INSERT INTO returns SELECT claim_id, 'key', 'request', NULL, '{}', 1 FROM settlements "
+            "WHERE status = 'settled'",
+            ["a return that is not in the trail"],
+            id="a return made up",
+        ),
+    ],
+)
+def test_a_claim_that_is_made_returned_or_not_returned_in_the_rows_is_named(
+    till: Till, counter: OriginProcess, operator: dict[str, str], statement: str, faults: list[str]
+) -> None:
+    sell_free(counter)
+    take_back(counter, sell(till, counter), "refund", operator)
+    assert audit_faults(till) == []
+    till.world.execute(statement)
+    assert [detail for _, detail in audit_faults(till)] == faults
+
+
 def test_killed_after_the_refund_is_noted_the_money_still_goes_back(till: Till, operator: dict[str, str]) -> None:
     """Failure table: paid, no goods (nor refund)."""
     dying = till.world.start()
