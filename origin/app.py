@@ -29,6 +29,7 @@ from origin.middleware import Shell, tell_http_exception
 from origin.money.caretaking import Caretaker
 from origin.money.cashier import Cashier
 from origin.money.crediting import Credits
+from origin.money.dues import Dues
 from origin.money.paying import Payments
 from origin.money.providers import make_card_provider
 from origin.money.refunding import Refunds
@@ -98,6 +99,7 @@ class Parts:
             **Metrics(self.confirmations, self.writer, self.watcher).handlers(),
             **Counter(self.database, self.settler, self.confirmations, config.signing_keys, read_clock_ms).handlers(),
             **Credits(self.database, self.trust, read_clock_ms).handlers(),
+            **Dues(self.database).handlers(),
             **Refunds(self.database, self.settler, self.cashier, read_clock_ms).handlers(),
             **Scanners(self.database, read_clock_ms).handlers(),
             **Syncing(self.database, config.public_url, config.signing_keys, read_clock_ms).handlers(),

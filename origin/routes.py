@@ -15,7 +15,7 @@ from starlette.routing import Route
 from origin import guard, metrics, service
 from origin.catalogue import operators, windows
 from origin.insight import edges, reports
-from origin.money import crediting, paying, refunding
+from origin.money import crediting, dues, paying, refunding
 from origin.pickup import page, passes, scanners, syncing
 from origin.responses import Handler, refuse
 from origin.settlement import counter, holding, presenting, settlements
@@ -32,6 +32,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *counter.OPERATIONS,
     *refunding.OPERATIONS,
     *crediting.OPERATIONS,
+    *dues.OPERATIONS,
     *scanners.OPERATIONS,
     *syncing.OPERATIONS,
     *page.OPERATIONS,

@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from origin.database import Connection
+from origin.money.shares_store import write_shares
 from shared.catalogue.drops import DropStanding
 from shared.catalogue.entries import ClipBody, CreatorBody, DropBody, OfferBody
 from shared.claims.receipts import Pickup
@@ -25,8 +26,11 @@ from shared.structs import Wire
 _CREATORS: Final = "SELECT creator, name, page FROM creators"
 _DROPS: Final = """
     SELECT drop, run, sku, total + released - received, opens_at_ms, closes_at_ms, mode, max_quantity, per_viewer_cap,
-      when_origin_away, hold_s, late_payment, pickup, allotment_of, release_at_ms, free, held, settled, received,
-      released, stock_version, pickup_from_ms, pickup_until_ms FROM drops
+      when_origin_away, hold_s, late_payment, pickup, allotment_of, release_at_ms, (
+        SELECT coalesce(jsonb_agg(jsonb_build_object('creator', creator, 'share_bp', share_bp) ORDER BY creator), '[]')
+        FROM drop_shares WHERE drop_shares.drop = drops.drop
+      ), free, held, settled, received, released, stock_version, pickup_from_ms, pickup_until_ms, next_number > 1
+    FROM drops
 """
 _OFFERS: Final = "SELECT offer, drop, kind, names, descriptions, image, prices, payment FROM offers"
 _CLIPS: Final = "SELECT clip, creator, names, default_locale, offers, links, claim_ttl_s FROM clips"
@@ -73,7 +77,7 @@ _PUT_CLIP: Final = """
 
 
 class DropState(Wire, frozen=True, kw_only=True):
-    """A drop's document, and its stock."""
+    """A drop's document, its stock, and whether it has ever sold any."""
 
     body: DropBody
     free: int
@@ -84,6 +88,7 @@ class DropState(Wire, frozen=True, kw_only=True):
     stock_version: int
     pickup_from_ms: int | None
     pickup_until_ms: int | None
+    sold: bool
 
     def standing(self) -> DropStanding:
         """Return what a change of the document must respect."""
@@ -94,6 +99,9 @@ class DropState(Wire, frozen=True, kw_only=True):
             allotment_of=self.body.allotment_of,
             release_at_ms=self.body.release_at_ms,
             place=self.body.pickup.place if self.body.pickup and self.held + self.settled else None,
+            opens_at_ms=self.body.opens_at_ms,
+            shares=self.body.shares,
+            sold=self.sold,
         )
 
 
@@ -150,11 +158,13 @@ async def list_drops(connection: Connection, after: str, limit: int) -> list[Dro
 async def add_drop(connection: Connection, body: DropBody, pickup: Pickup | None, now_ms: int) -> None:
     """Store a new drop, with its pickup window as instants: all of it is free."""
     await connection.execute(_ADD_DROP, {**_fields(body), **_instants(pickup), "now": now_ms})
+    await write_shares(connection, body.drop, body.shares)
 
 
 async def change_drop(connection: Connection, body: DropBody, pickup: Pickup | None, now_ms: int) -> None:
     """Change a drop that is locked; its free units follow its total."""
     await connection.execute(_CHANGE_DROP, {**_fields(body), **_instants(pickup), "now": now_ms})
+    await write_shares(connection, body.drop, body.shares)
 
 
 async def read_offers(connection: Connection, names: Collection[str]) -> dict[str, OfferBody]:

@@ -13,7 +13,7 @@ from origin.catalogue.catalogue_store import DropState
 from origin.catalogue.publishing import read_clock_ms
 from origin.database import Connection, Database
 from origin.pickup.zones import resolve_pickup
-from shared.catalogue.drops import check_allotment, check_drop
+from shared.catalogue.drops import check_allotment, check_drop, sort_shares
 from shared.catalogue.entries import (
     ClipBody,
     CreatorBody,
@@ -76,6 +76,8 @@ class Catalogue:
             What is stored; or a problem: `already_exists`, or what the checks found. Nothing is stored then.
         """
         name: str = getattr(body, kind)
+        if isinstance(body, DropBody):
+            body = sort_shares(body)
         async with self._database.transaction() as connection:
             await store.lock_catalogue(connection)
             stored = await _read(connection, kind, name)
@@ -95,8 +97,8 @@ class Catalogue:
 def view_drop(state: DropState) -> DropView:
     """Return a drop with its stock."""
     fields = msgspec.structs.asdict(state.body)
-    fields["pickup"] = state.body.pickup
-    stock = {name: getattr(state, name) for name in DropState.__struct_fields__ if name != "body"}
+    fields |= {"pickup": state.body.pickup, "shares": state.body.shares}
+    stock = {name: getattr(state, name) for name in DropView.__struct_fields__ if name not in fields}
     return DropView(**fields, **stock)
 
 
@@ -143,6 +145,10 @@ async def _store_drop(connection: Connection, body: DropBody, now_ms: int) -> Pr
         problem = check_allotment(body, pools[body.allotment_of].body if pools else None)
         if problem is not None:
             return problem
+    known = await store.read_creators(connection, [share.creator for share in body.shares])
+    unknown = [share.creator for share in body.shares if share.creator not in known]
+    if unknown:
+        return Problem(code=Code.CREATOR_UNKNOWN, detail=f"At $.shares: {unknown[0]}.")
     pickup = None if body.pickup is None else resolve_pickup(body.pickup)
     if isinstance(pickup, Problem):
         return pickup

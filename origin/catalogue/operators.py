@@ -12,7 +12,7 @@ The bodies (all fields: `shared.catalogue.entries`; prices in minor units, insta
     {"drop": "mug-run-1", "run": "r1", "sku": "mug", "total": 50, "opens_at_ms": 1790000000000,
      "closes_at_ms": 1790001200000, "mode": "open", "max_quantity": 2, "per_viewer_cap": 2,
      "when_origin_away": "take", "pickup": {"place": "kiln", "zone": "Europe/Berlin",
-     "opens": "2026-10-24T10:00", "closes": "2026-10-24T12:00"}}
+     "opens": "2026-10-24T10:00", "closes": "2026-10-24T12:00"}, "shares": [{"creator": "mika", "share_bp": 6000}]}
 
     PUT /v1/offers/mug
     {"offer": "mug", "drop": "mug-run-1", "kind": "product", "names": {"en": "Mug", "de": "Becher"},
@@ -118,7 +118,7 @@ COLLECTIONS: Final[tuple[Collection, ...]] = (
     ),
     Collection(
         kind="drop", plural="drops", body=DropBody, view=DropView, page=DropPage,
-        unknown=Code.DROP_UNKNOWN, refusals=(Code.REVISION_CONFLICT, Code.TOTAL_BELOW_TAKEN),
+        unknown=Code.DROP_UNKNOWN, refusals=(Code.REVISION_CONFLICT, Code.TOTAL_BELOW_TAKEN, Code.CREATOR_UNKNOWN),
     ),
     Collection(
         kind="offer", plural="offers", body=OfferBody, view=OfferBody, page=OfferPage,

@@ -33,6 +33,7 @@ EXPLAINED: Final[dict[FindingCode, str]] = {
     "payment_never_ended": "a payment is still open, hours after its hold was to end",
     "payment_unknown": "the payment provider tells of a payment that is not known here",
     "ledger_differs": "the ledger does not say of this payment what the payment says",
+    "shares_differ": "creators are not owed of this payment what their shares of it come to",
 }
 
 

@@ -6,8 +6,8 @@ Rules:
    provider says now, and take the next step (`shared.money.payments`). So their order and number do not matter.
 2. A payment is stored before its provider is asked. What is done at the provider is done before it is noted, under a
    key that belongs to the act: a process that is killed in between does it again, and the provider does it once.
-3. Goods and money meet in one transaction: the claim's settlement, the payment's new state, the ledger's entries. The
-   drop's row is locked first, then the payment's.
+3. Goods and money meet in one transaction: the claim's settlement, the payment's new state, the ledger's entries with
+   the creators' shares. The drop's row is locked first, then the payment's.
 4. What a provider tells of a payment that is not known here is kept, and looked into once the payment begins.
 """
 
@@ -23,6 +23,7 @@ from origin.money import payments_store as store
 from origin.money.payments_store import FIRST_LOOK_MS, StoredPayment
 from origin.money.port import PaymentProvider
 from origin.money.returning import return_claim
+from origin.money.shares_store import share_out
 from origin.money.wallet import WALLET, describe_new, has_bought, pay_from_wallet, settle_paid
 from origin.settlement.confirming import spend
 from origin.settlement.holds_store import StoredHold, list_overdue_drops, read_hold
@@ -234,8 +235,9 @@ class Cashier:
                 changed_ms=now_ms, next_look_ms=None if bought else now_ms + FIRST_LOOK_MS,
             )  # fmt: skip
             await store.move_payment(connection, moved)
-            target = f"sales:{claim.creator}" if bought else "refunds_due"
-            amounts = {f"provider:{stored.provider}": -taken, target: taken}
+            sold = (claim.drop, claim.creator, claim.jti)
+            got = await share_out(connection, *sold, 0, taken) if bought else {"refunds_due": taken}
+            amounts = {f"provider:{stored.provider}": -taken, **got}
             await ledger.post(connection, f"{stored.payment}:captured", charge.currency, amounts, now_ms)
 
     async def _take_back(self, stored: StoredPayment) -> None:

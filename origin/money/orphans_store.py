@@ -7,6 +7,8 @@ Rules:
 3. What is open has its time (`PATIENCE_MS` after its hold was to end, or after it changed); then it needs a person.
 4. What a provider told of a payment that is not known here needs one too, after the same time.
 5. The ledger says the same as the payments: what is captured and not refunded is what creators' sales got of it.
+6. Creators are owed what their shares come to of what was paid for goods and is not to go back. It is computed anew,
+   from the rule as it is published (`shared.money.splits`), and not by what made the entries.
 """
 
 from collections.abc import Sequence
@@ -20,7 +22,32 @@ from shared.money.payments import PATIENCE_MS
 
 MOST: Final = 100
 _ORPHANS: Final = """
-    WITH given AS (SELECT claim_id, status FROM settlements WHERE status = 'settled' AND source = 'payment')
+    WITH given AS (SELECT claim_id, status FROM settlements WHERE status = 'settled' AND source = 'payment'),
+    parts AS (
+      SELECT drop, creator, share_bp FROM drop_shares
+      UNION ALL
+      SELECT drop, '', 10000 - sum(share_bp) FROM drop_shares GROUP BY drop
+    ),
+    divided AS (
+      SELECT payment, captured_currency AS currency, drop, creator, kept * share_bp / 10000 AS whole,
+        kept - sum(kept * share_bp / 10000) OVER (PARTITION BY payment) AS rest,
+        row_number() OVER (PARTITION BY payment ORDER BY kept * share_bp %% 10000 DESC, sha256(
+          int4send(16) || 'cliptill split 1'::bytea || int4send(length(claim_id)) || convert_to(claim_id, 'UTF8')
+          || int4send(length(creator)) || convert_to(creator, 'UTF8')
+        )) AS place
+      FROM (
+        SELECT payments.payment, claim_id, drop, captured_currency, captured_minor - refund_minor AS kept
+        FROM payments JOIN holds USING (claim_id) WHERE captured_minor > refund_minor
+      ) AS sold JOIN parts USING (drop)
+    ),
+    due AS (
+      SELECT payment, 'owed:' || creator || ':' || drop AS account, currency, whole + (place <= rest)::integer AS part
+      FROM divided WHERE creator <> ''
+    ),
+    owed AS (
+      SELECT split_part(posting, ':', 1) AS payment, account, currency, sum(amount_minor)::bigint AS part
+      FROM ledger_entries WHERE account >= 'owed:' AND account < 'owed;' GROUP BY 1, 2, 3
+    )
     SELECT payment AS subject, 'paid_no_goods' AS code, captured_minor AS amount_minor, captured_currency AS currency
     FROM payments WHERE state = 'captured'
       AND NOT EXISTS (SELECT FROM given WHERE given.claim_id = payments.claim_id)
@@ -37,6 +64,10 @@ _ORPHANS: Final = """
     UNION ALL
     SELECT claim_id, 'goods_not_paid', 0, NULL FROM given
     WHERE NOT EXISTS (SELECT FROM payments WHERE payments.claim_id = given.claim_id AND state = 'captured')
+    UNION ALL
+    SELECT coalesce(due.payment, owed.payment), 'shares_differ', coalesce(due.part, 0) - coalesce(owed.part, 0),
+      coalesce(due.currency, owed.currency)
+    FROM due FULL JOIN owed USING (payment, account, currency) WHERE coalesce(due.part, 0) <> coalesce(owed.part, 0)
     UNION ALL
     SELECT payment, 'ledger_differs', captured_minor - refunded_minor, captured_currency FROM payments
     WHERE (captured_minor, refunded_minor) <> (

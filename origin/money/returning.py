@@ -5,7 +5,7 @@ Rules:
 1. The drop's row is locked first, then the payment's, as by whoever settles.
 2. What the provider is asked comes after the commit, from what is stored: a process that is killed in between leaves
    a refund that is due, and the loop that looks after payments makes it.
-3. Credit goes back in the same transaction.
+3. Credit goes back in the same transaction, and so does what creators are owed of the sale.
 """
 
 from typing import Final
@@ -17,6 +17,7 @@ from origin.database import Connection
 from origin.money import ledger_store as ledger
 from origin.money import payments_store as store
 from origin.money.payments_store import FIRST_LOOK_MS, StoredPayment
+from origin.money.shares_store import share_out
 from origin.money.wallet import WALLET, has_bought
 from origin.settlement import returns_store as returns
 from origin.settlement.returns_store import KeptReturn, SoldRow
@@ -89,7 +90,9 @@ async def _give_back(connection: Connection, row: SoldRow, paid: StoredPayment, 
     await store.move_payment(connection, moved)
     target = ledger.wallet_of(row.viewer) if at_once else "refunds_due"
     posting = f"{paid.payment}:{'refunded' if at_once else 'returned'}"
-    amounts = {f"sales:{row.creator}": -refund_minor, target: refund_minor}
+    kept = locked.captured_minor
+    shares = await share_out(connection, row.drop, row.creator, row.claim_id, kept, kept - refund_minor)
+    amounts = {**shares, target: refund_minor}
     await ledger.post(connection, posting, locked.captured_currency or row.currency, amounts, now_ms)
 
 

@@ -14,6 +14,7 @@ from origin.database import Connection, Database
 from origin.money import ledger_store as ledger
 from origin.money import payments_store as store
 from origin.money.payments_store import FIRST_LOOK_MS, StoredPayment
+from origin.money.shares_store import share_out
 from origin.settlement.answers import Decision
 from origin.settlement.holds_store import StoredHold
 from origin.settlement.settling import Settler
@@ -90,6 +91,7 @@ async def _pay_in(
         captured_currency=claim.currency,
     )  # fmt: skip
     await store.add_payment(connection, paid)
-    amounts = {ledger.wallet_of(held.viewer): -total, f"sales:{claim.creator}": total}
+    shared = await share_out(connection, claim.drop, claim.creator, claim.jti, 0, total)
+    amounts = {ledger.wallet_of(held.viewer): -total, **shared}
     await ledger.post(connection, f"{paid.payment}:captured", claim.currency, amounts, now_ms)
     return paid

@@ -1,6 +1,9 @@
 """Drops: what a drop's document must respect, by itself, against what has happened to it, and against its pool."""
 
+from msgspec.structs import replace
+
 from shared.catalogue.entries import DropBody, refuse_field
+from shared.money.splits import WHOLE_BP, Share
 from shared.problems import Code, Problem
 from shared.structs import Identifier, InstantMs, Strict
 
@@ -11,6 +14,7 @@ class DropStanding(Strict, frozen=True, kw_only=True):
     Attributes:
         taken: units that `total` cannot do without: held, settled, and those that went to the pool.
         place: that passes were given for; None where none were.
+        opens_at_ms, shares, sold: when it opens, who has which part of a sale, and whether there has been one.
     """
 
     run: Identifier
@@ -19,6 +23,14 @@ class DropStanding(Strict, frozen=True, kw_only=True):
     allotment_of: Identifier | None = None
     release_at_ms: InstantMs | None = None
     place: Identifier | None = None
+    opens_at_ms: InstantMs = 0
+    shares: tuple[Share, ...] = ()
+    sold: bool = False
+
+
+def sort_shares(body: DropBody) -> DropBody:
+    """Return a drop's document with its shares in the order of the creators' ids: the one in which they are kept."""
+    return replace(body, shares=tuple(sorted(body.shares, key=lambda share: share.creator)))
 
 
 def check_drop(body: DropBody, stored: DropStanding | None, now_ms: int) -> Problem | None:
@@ -29,7 +41,19 @@ def check_drop(body: DropBody, stored: DropStanding | None, now_ms: int) -> Prob
         return refuse_field("$.max_quantity", "must not exceed per_viewer_cap: no such claim could settle")
     if (body.allotment_of is None) != (body.release_at_ms is None) or body.allotment_of == body.drop:
         return refuse_field("$.allotment_of", "goes with release_at_ms, and names another drop")
-    return None if stored is None else _check_change(body, stored, now_ms)
+    return _check_shares(body, stored, now_ms) or (None if stored is None else _check_change(body, stored, now_ms))
+
+
+def _check_shares(body: DropBody, stored: DropStanding | None, now_ms: int) -> Problem | None:
+    if len({share.creator for share in body.shares}) != len(body.shares):
+        return refuse_field("$.shares", "must not name a creator twice")
+    if sum(share.share_bp for share in body.shares) > WHOLE_BP:
+        return refuse_field("$.shares", f"must not come to more than {WHOLE_BP} basis points")
+    if stored is None or sort_shares(body).shares == stored.shares:
+        return None
+    if stored.sold or stored.opens_at_ms <= now_ms:
+        return Problem(code=Code.REVISION_CONFLICT, detail="A drop keeps its shares once it has opened, or sold.")
+    return None
 
 
 def _check_change(body: DropBody, stored: DropStanding, now_ms: int) -> Problem | None:

@@ -32,6 +32,7 @@ from shared.catalogue.manifest import (
     read_manifest,
 )
 from shared.catalogue.money import MINOR_DIGITS
+from shared.money.splits import Share
 from shared.problems import Code, Problem
 from shared.structs import (
     AmountMinor,
@@ -114,6 +115,8 @@ class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
             that its total is its capacity. Passes that were given stay as they are, and so does their place.
         allotment_of, release_at_ms: for units that are set aside out of another drop's run, for one channel: at that
             instant what is free goes to the other drop. `total` counts them here, and not there, whatever went since.
+        shares: what creators have of each sale that is paid through here, at most 10,000 basis points together; the
+            rest is the shop's. Fixed once the drop has opened, or sold.
     """
 
     drop: Identifier
@@ -131,6 +134,7 @@ class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     pickup: PickupBody | None = None
     allotment_of: Identifier | None = None
     release_at_ms: InstantMs | None = None
+    shares: Annotated[tuple[Share, ...], Meta(max_length=50)] = ()
 
 
 class DropView(DropBody, frozen=True, kw_only=True):

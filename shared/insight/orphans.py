@@ -8,6 +8,7 @@
 | `payment_never_ended` | a payment is open hours after its hold was to end |
 | `payment_unknown` | the provider tells of a payment that is not known here |
 | `ledger_differs` | the ledger does not say of a payment what the payment says |
+| `shares_differ` | creators are not owed of a payment what their shares of it come to |
 """
 
 from typing import Literal
@@ -15,7 +16,13 @@ from typing import Literal
 from shared.structs import Wire
 
 OrphanCode = Literal[
-    "paid_no_goods", "goods_not_paid", "refund_late", "payment_never_ended", "payment_unknown", "ledger_differs"
+    "paid_no_goods",
+    "goods_not_paid",
+    "refund_late",
+    "payment_never_ended",
+    "payment_unknown",
+    "ledger_differs",
+    "shares_differ",
 ]
 
 

@@ -58,9 +58,10 @@ CLIP: Final[dict[str, Any]] = {
     "claim_ttl_s": 300,
 }
 DOCUMENTS: Final = {"creator": CREATOR, "drop": DROP, "offer": OFFER, "clip": CLIP}
-STOCK: Final = {
+STOCK: Final[dict[str, Any]] = {
     "allotment_of": None,
     "release_at_ms": None,
+    "shares": [],
     "received": 0,
     "released": 0,
     "free": 50,

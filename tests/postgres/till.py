@@ -189,9 +189,9 @@ def sell_free(origin: OriginProcess) -> Tap:
     return tap
 
 
-def sell(till: Till, origin: OriginProcess) -> Tap:
+def sell(till: Till, origin: OriginProcess, **changes: Any) -> Tap:
     """Return a tap that is paid by card, and settled."""
-    tap = till.begin(origin)
+    tap = till.begin(origin, **changes)
     till.sandbox.fault(silent=True)
     till.sandbox.pay(tap)
     assert origin.post(tap, "/payment").json()["state"] == "captured"

@@ -203,7 +203,7 @@ class World:
         """Empty all tables that these tests write."""
         self.patiently(
             "TRUNCATE settlements, trail_entries, trail_heads, drops, offers, clips, creators, manifests, edge_nodes, "
-            "payment_messages, ledger_entries, wallets, scanners CASCADE"
+            "payment_messages, ledger_entries, wallets, creator_dues, scanners CASCADE"
         )
         self.execute("DELETE FROM api_keys WHERE kind = 'scanner'")
 
