@@ -44,7 +44,7 @@ from shared.claims.settlement import (
     settle_batch,
 )
 from shared.claims.settlement import Decision as Verdict
-from shared.claims.tokens import Claim, count_units, fingerprint_claim
+from shared.claims.tokens import Claim, count_units, fingerprint_units
 from shared.problems import Code
 
 
@@ -52,6 +52,9 @@ class Conflict(NamedTuple):
     """Another request was decided under this claim's id; nothing is stored of this one."""
 
     claim_id: str
+
+
+Told = Decision | HeldClaim | Conflict
 
 
 class Settler:
@@ -69,7 +72,7 @@ class Settler:
 
     async def settle_in(
         self, connection: Connection, claims: Sequence[Claim], source: Source, now_ms: int
-    ) -> list[Decision | HeldClaim | Conflict]:
+    ) -> list[Told]:
         """Settle verified claims within the caller's transaction, and return what was decided of each, in order.
 
         The drops' rows stay locked until the transaction ends. Claims of several drops may come together.
@@ -211,7 +214,7 @@ class _Batch:
                     claim=claim, hold=verdict.hold, payment=self._known.paid_by[claim.offer]
                 )
 
-    def answers(self) -> Iterator[Decision | HeldClaim | Conflict]:
+    def answers(self) -> Iterator[Told]:
         """Return what is told of each claim, in the order of `decide`, once all is written."""
         for claim, verdict, _ in self._judged:
             if isinstance(verdict, Conflicting):
@@ -302,13 +305,14 @@ class _Batch:
 
 def present_claim(claim: Claim, source: Source, way: Way = "settle") -> Presented:
     """Return a verified claim as the core takes it: lines summed per SKU."""
+    units = count_units(claim)
     return Presented(
         claim_id=claim.jti,
         drop=claim.drop,
         run=claim.run,
         viewer=claim.cnf.jkt,
-        fingerprint=fingerprint_claim(claim),
-        units=count_units(claim),
+        fingerprint=fingerprint_units(claim, units),
+        units=units,
         source=source,
         way=way,
     )

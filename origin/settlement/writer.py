@@ -18,13 +18,16 @@ Rules:
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 from typing import Final, NamedTuple
 
+import msgspec
+
 from origin.database import ClashError, Database
-from origin.settlement.answers import Decision, HeldClaim
+from origin.settlement.answers import HeldClaim
 from origin.settlement.confirming import Confirmations, deadline_s
-from origin.settlement.settling import Conflict, Settler
-from shared.claims.budgets import Kind, Stage
+from origin.settlement.settling import Settler, Told
+from shared.claims.budgets import Kind, Stage, find_slow_stage
 from shared.claims.tokens import Claim
 from shared.errors import CliptillError, ServiceAwayError
 
@@ -46,12 +49,12 @@ class LateError(CliptillError):
 class Timed(NamedTuple):
     """A decision, and where the time until it went, in milliseconds."""
 
-    decision: Decision | HeldClaim | Conflict
+    decision: Told
     queue_ms: float
     database_ms: float
 
 
-class _Waiting(NamedTuple):
+class _Waiting(msgspec.Struct, frozen=True):
     claim: Claim
     since_s: float
     answer: asyncio.Future[Timed]
@@ -83,7 +86,8 @@ class Writer:
         self._lanes: dict[str, deque[_Waiting]] = {}  # of drops with claims that wait
         self._busy: set[str] = set()  # drops with a batch on its way
         self._ready: dict[str, None] = {}  # drops whose claims wait for a transaction only, first come first
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], list[_Waiting]] = {}
+        self._watch: asyncio.TimerHandle | None = None  # until the first deadline of all that wait
         self._closed = False
 
     async def settle(self, claim: Claim) -> Timed:
@@ -108,17 +112,17 @@ class Writer:
             if claim.drop not in self._busy:
                 self._ready[claim.drop] = None
                 self._begin()
-        late = loop.call_later(deadline_s(Kind.TAP), _tell_late, waiting.answer)
-        try:
-            return await waiting.answer
-        finally:
-            late.cancel()
+        if self._watch is None:
+            self._watch = loop.call_later(deadline_s(Kind.TAP), self._tell_late)
+        return await waiting.answer
 
     async def close(self) -> None:
         """Take no more claims, and wait until all that were taken are answered."""
         self._closed = True
         while self._tasks:
             await asyncio.wait(self._tasks)
+        if self._watch is not None:
+            self._watch.cancel()
 
     def _begin(self) -> None:
         """Begin as many transactions as may run, and share the ready drops out among them (rule 3)."""
@@ -135,8 +139,8 @@ class Writer:
             self.waiting -= len(batch)
             self.running += 1
             task = asyncio.create_task(self._run(drops, batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[task] = batch
+            task.add_done_callback(self._tasks.pop)
 
     def _take(self, drop: str, most: int) -> list[_Waiting]:
         lane = self._lanes[drop]
@@ -165,12 +169,35 @@ class Writer:
             return
         database_ms = (loop.time() - began_s) * 1000
         for waiting, decision in zip(batch, decisions, strict=True):
-            queue_ms = (began_s - waiting.since_s) * 1000
-            self.confirmations.note(_kind_of(decision), {Stage.BATCH: queue_ms, Stage.DATABASE: database_ms})
             if not waiting.answer.done():  # its client may have gone
-                waiting.answer.set_result(Timed(decision, queue_ms, database_ms))
+                waiting.answer.set_result(Timed(decision, (began_s - waiting.since_s) * 1000, database_ms))
+        self._count(batch, decisions, began_s, database_ms)
 
-    async def _commit(self, claims: list[Claim], until_s: float) -> list[Decision | HeldClaim | Conflict]:
+    def _count(self, batch: list[_Waiting], decisions: list[Told], began_s: float, database_ms: float) -> None:
+        """Count a batch's confirmations: by the kind when its slowest is in time, otherwise one by one."""
+        spent_ms = [(began_s - waiting.since_s) * 1000 for waiting in batch]
+        kinds = [Kind(told.payment) if isinstance(told, HeldClaim) else Kind.TAP for told in decisions]
+        slowest = {Stage.BATCH: max(spent_ms), Stage.DATABASE: database_ms}
+        for kind in set(kinds):
+            if find_slow_stage(kind, slowest) is None:
+                self.confirmations.note_outcome(kind, None, kinds.count(kind))
+                continue
+            for queue_ms in (queue_ms for queue_ms, of in zip(spent_ms, kinds, strict=True) if of is kind):
+                self.confirmations.note(kind, {Stage.BATCH: queue_ms, Stage.DATABASE: database_ms})
+
+    def _tell_late(self) -> None:
+        """Answer what is beyond its deadline, and look again at the next one: one timer, however many wait."""
+        loop = asyncio.get_running_loop()
+        self._watch = None
+        began_s = loop.time() - deadline_s(Kind.TAP)
+        waits = [one for one in chain(*self._lanes.values(), *self._tasks.values()) if not one.answer.done()]
+        for late in (one for one in waits if one.since_s <= began_s):
+            late.answer.set_exception(LateError("not decided in time"))
+        soonest = min((one.since_s for one in waits if one.since_s > began_s), default=None)
+        if soonest is not None:
+            self._watch = loop.call_at(soonest + deadline_s(Kind.TAP), self._tell_late)
+
+    async def _commit(self, claims: list[Claim], until_s: float) -> list[Told]:
         """Settle in one transaction; do it again while that makes sense (rule 4)."""
         loop = asyncio.get_running_loop()
         while True:
@@ -184,12 +211,3 @@ class Writer:
                 if loop.time() > until_s:
                     raise
             await asyncio.sleep(RETRY_PAUSE_S)
-
-
-def _kind_of(decision: Decision | HeldClaim | Conflict) -> Kind:
-    return Kind(decision.payment) if isinstance(decision, HeldClaim) else Kind.TAP
-
-
-def _tell_late(answer: asyncio.Future[Timed]) -> None:
-    if not answer.done():
-        answer.set_exception(LateError("not decided in time"))

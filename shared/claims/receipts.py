@@ -5,12 +5,13 @@ tie all receipts of one person together: `holder` commits to it, and only who ha
 they belong together.
 """
 
+import hashlib
 from typing import Final, Literal
 
 import msgspec
 
 from shared.claims.tokens import Claim, Line
-from shared.encoding import digest_fields, encode_base64url
+from shared.encoding import encode_base64url, frame_fields
 from shared.structs import Identifier, InstantMs, Wire
 
 TYPE: Final = "receipt+jwt"
@@ -62,11 +63,12 @@ class Receipt(Wire, frozen=True, kw_only=True):
 
 
 _ENCODER: Final = msgspec.json.Encoder()
+_HOLDER: Final = frame_fields(("cliptill receipt holder 1",))
 
 
 def commit_holder(claim_id: str, viewer: str) -> str:
     """Return the commitment to the viewer key that a receipt carries."""
-    return encode_base64url(digest_fields("cliptill receipt holder 1", (claim_id, viewer)))
+    return encode_base64url(hashlib.sha256(_HOLDER + frame_fields((claim_id, viewer))).digest())
 
 
 def write_receipt(  # noqa: PLR0913 - all that a receipt states
@@ -98,7 +100,7 @@ def write_receipt(  # noqa: PLR0913 - all that a receipt states
         holder=commit_holder(claim.jti, claim.cnf.jkt),
         drop=claim.drop,
         run=claim.run,
-        run_numbers=tuple(range(first_number, first_number + quantity)),
+        run_numbers=(first_number,) if quantity == 1 else tuple(range(first_number, first_number + quantity)),
         lines=claim.lines,
         currency=claim.currency,
         total_minor=total_minor,

@@ -241,7 +241,7 @@ class _Desk:
     def decide(self, claim: Presented) -> Settled | Refused | Held:
         """Decide a claim that has no final decision."""
         hold = self._holds.get(claim.claim_id)
-        quantity = sum(units for _, units in claim.units)
+        quantity = claim.units[0][1] if len(claim.units) == 1 else sum([units for _, units in claim.units])
         if hold is not None and hold.state is State.HELD:
             if claim.way == "hold":
                 return Held(claim=claim, hold=hold, fresh=False)
@@ -272,8 +272,11 @@ class _Desk:
 
     def _look(self, claim: Presented, quantity: int) -> tuple[Code | None, list[Hold]]:
         """Return why a claim is refused, or None and the own holds that must go for it (rule 7)."""
+        has = self._taken.get(claim.viewer, 0)
+        if claim.viewer not in self._ids_of:  # nearly all of them
+            return _refusal(self._drop, claim, quantity, has, self._free), []
         own = sorted(self._live(claim), key=lambda hold: (hold.until_ms, hold.claim_id))
-        has = self._taken.get(claim.viewer, 0) + sum(hold.quantity for hold in own)
+        has += sum(hold.quantity for hold in own)
         back = 0
         code = _refusal(self._drop, claim, quantity, has, self._free)
         for count, hold in enumerate(own, 1):
@@ -332,8 +335,9 @@ class _Desk:
 def _refusal(drop: DropStock, claim: Presented, quantity: int, taken: int, free: int) -> Code | None:
     if claim.run != drop.run:
         return Code.DROP_CLOSED
-    if any(sku != drop.sku for sku, _ in claim.units):
-        return Code.OFFER_UNKNOWN
+    for sku, _ in claim.units:
+        if sku != drop.sku:
+            return Code.OFFER_UNKNOWN
     if claim.source != "pos" and quantity > drop.max_quantity:
         return Code.QUANTITY_NOT_OFFERED
     if claim.source != "pos" and taken + quantity > drop.per_viewer_cap:

@@ -23,6 +23,7 @@ SHARED_MAY_IMPORT: Final = frozenset(
         "collections.abc",
         "dataclasses",
         "enum",
+        "functools",
         "hashlib",
         "hmac",
         "html",

@@ -12,7 +12,8 @@ from origin.settlement import writer as writer_module
 from origin.settlement.answers import Decision, HeldClaim
 from origin.settlement.receipts import parse_signing_keys
 from origin.settlement.settling import Conflict, Settler
-from origin.settlement.writer import OverloadedError, Writer
+from origin.settlement.writer import LateError, OverloadedError, Writer
+from shared.claims.budgets import Kind
 from shared.claims.tokens import Claim
 from shared.errors import ServiceAwayError
 from shared.problems import Code
@@ -179,6 +180,27 @@ def test_beyond_its_bound_it_refuses_at_the_door(world: World, monkeypatch: pyte
         assert all(settled(one.decision) for one in await asyncio.gather(first, *taken))
 
     run(world, present)
+    assert world.count() == 4
+
+
+def test_one_timer_tells_all_that_are_late_on_their_way_or_not(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "deadline_s", lambda _: 0.3)
+    told: list[object] = []
+
+    async def present(_: Database, writer: Writer) -> None:
+        with world.hold() as hold:
+            on_their_way = [asyncio.create_task(writer.settle(Tap().claim)) for _ in range(2)]
+            await asyncio.sleep(0.1)  # the others come while these are under way, and are late later
+            behind = [asyncio.create_task(writer.settle(Tap().claim)) for _ in range(2)]
+            told.extend(await asyncio.gather(*on_their_way, return_exceptions=True))
+            assert not any(task.done() for task in behind)
+            told.extend(await asyncio.gather(*behind, return_exceptions=True))
+            hold.release()
+        await writer.close()
+        assert writer.confirmations.count(Kind.TAP, None) == 4
+
+    run(world, present)
+    assert [type(one) for one in told] == [LateError] * 4
     assert world.count() == 4
 
 
