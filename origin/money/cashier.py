@@ -9,6 +9,7 @@ Rules:
 3. Goods and money meet in one transaction: the claim's settlement, the payment's new state, the ledger's entries with
    the creators' shares. The drop's row is locked first, then the payment's.
 4. What a provider tells of a payment that is not known here is kept, and looked into once the payment begins.
+5. Nothing is noted of a payment that was moved on meanwhile: the transaction ends without a trace, goods included.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Final, NamedTuple
 import structlog
 from msgspec.structs import replace
 
-from origin.database import ClashError, Database
+from origin.database import ClashError, Connection, Database
 from origin.money import ledger_store as ledger
 from origin.money import payments_store as store
 from origin.money.payments_store import FIRST_LOOK_MS, StoredPayment
@@ -32,7 +33,7 @@ from shared.claims.budgets import Kind, Stage
 from shared.claims.returns import ReturnOrder
 from shared.claims.states import Actor, State
 from shared.claims.tokens import Claim, fingerprint_claim
-from shared.errors import ServiceAwayError
+from shared.errors import CliptillError, ServiceAwayError
 from shared.money.payments import Charge, PaymentState, Step, decide_step, is_sound
 from shared.problems import Code
 
@@ -44,6 +45,10 @@ _OVER: Final = ("voided", "failed", "refunded")
 _NOT_HELD: Final = {State.LAPSED: Code.HOLD_LAPSED, State.RELEASED: Code.HOLD_RELEASED}
 
 log = structlog.get_logger(__name__)
+
+
+class _OvertakenError(CliptillError):
+    """Ends a transaction without a trace: another one moved the payment on."""
 
 
 class Paying(NamedTuple):
@@ -125,8 +130,8 @@ class Cashier:
                 stored = await store.read_payment(connection, payment)
                 if stored is None:
                     raise AssertionError(f"payment {payment} is not stored")
-                takes = await store.takes_money(connection, stored.claim_id, self._clock_ms())
-            if stored.state not in _OPEN and not (told and stored.state == "captured" and stored.provider != WALLET):
+                takes = await self._takes_money(connection, stored)
+            if stored.state not in _OPEN and not (told and stored.reference is not None):
                 return Paying(stored)
             provider = self._provider_of(stored)
             with spend(Stage.PAYMENT):
@@ -134,7 +139,10 @@ class Cashier:
             step = decide_step(stored.wanted, charge, takes_money=takes)
             if step in _STILL:
                 return Paying(stored, charge)
-            await self._take(provider, step, stored, charge)
+            try:
+                await self._take(provider, step, stored, charge)
+            except _OvertakenError:
+                told = True  # what was noted need not be what the provider says
         raise ServiceAwayError(
             f"payment {payment} does not come to an end: the provider says one thing and does another"
         )
@@ -159,6 +167,13 @@ class Cashier:
         for payment in due:
             await self._look_into(payment)
         return len(due)
+
+    async def _takes_money(self, connection: Connection, stored: StoredPayment) -> bool:
+        """Return whether money may still buy the units: they are to be had, and at the price that is paid."""
+        held = await read_hold(connection, stored.claim_id)
+        if held is None or not _is_price_of(stored, held.to_claim()):
+            return False
+        return await store.takes_money(connection, stored.claim_id, self._clock_ms())
 
     async def _look_into(self, payment: str) -> None:
         """Take a payment on; one that cannot go on now has its next turn later."""
@@ -222,10 +237,11 @@ class Cashier:
             if held is None:
                 raise AssertionError(f"payment {stored.payment} has no hold")
             claim = held.to_claim()
+            goods = goods and _is_price_of(stored, claim)
             decision = await settle_paid(self._settler, connection, claim, now_ms) if goods else None
             locked = await store.read_payment(connection, stored.payment, lock=True)
-            if locked is None or locked.state != "begun":
-                return
+            if locked is None or locked.state != stored.state:
+                raise _OvertakenError(f"payment {stored.payment} was moved on")
             others = await store.list_payments(connection, stored.claim_id)
             bought = decision is not None and decision.code is None and not any(map(has_bought, others))
             taken = charge.captured_minor
@@ -266,6 +282,11 @@ class Cashier:
             if locked is not None and locked.state == "begun":
                 state: PaymentState = "failed" if charge.state == "failed" else "voided"
                 await store.move_payment(connection, replace(locked, state=state, changed_ms=now_ms, next_look_ms=None))
+
+
+def _is_price_of(stored: StoredPayment, claim: Claim) -> bool:
+    """Return whether a payment is of a claim's price: held again, the same tap may have another one."""
+    return (stored.amount_minor, stored.currency) == (claim.total_minor, claim.currency)
 
 
 def _sound(charge: Charge, stored: StoredPayment) -> Charge:

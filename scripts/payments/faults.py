@@ -10,7 +10,7 @@ from shared.structs import Strict
 Count = Annotated[int, Meta(ge=0, le=100)]
 Pause = Annotated[int, Meta(ge=0, le=60_000)]
 Call = Literal["create", "read", "capture", "void", "refund"]
-Lie = Literal["", "amount", "currency", "payment", "took_nothing", "never_refunded"]
+Lie = Literal["", "amount", "currency", "payment", "took_nothing", "never_refunded", "let_go"]
 
 
 class Faults(Strict, frozen=True, kw_only=True):
@@ -26,7 +26,8 @@ class Faults(Strict, frozen=True, kw_only=True):
         keep_messages: messages are kept until `POST /sandbox/messages/flush`, which sends the last one first.
         silent: messages are never sent.
         lie: what is wrong about each answer: the amount and the currency (of new charges: what is charged is wrong),
-            the payment's name, money that was taken and is not told, refunds that are not told.
+            the payment's name, money that was taken and is not told, refunds that are not told, money that it says it
+            let go of.
     """
 
     fail_before: Count = 0
@@ -57,6 +58,8 @@ def tell_wrongly(lie: Lie, charge: Charge) -> dict[str, object]:
             return {"payment": charge.payment + "0"}
         case "took_nothing":
             return {"captured_minor": 0, "refunded_minor": 0}
+        case "let_go":
+            return {"state": "voided", "captured_minor": 0, "refunded_minor": 0, "pay_at": ""}
         case "never_refunded":
             return {"refunded_minor": 0}
         case _:

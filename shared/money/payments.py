@@ -75,9 +75,10 @@ def decide_step(wanted: Wanted, charge: Charge, *, takes_money: bool) -> Step:
         takes_money: whether money may still buy the units: they are held, or the drop honours late money.
 
     Returns:
-        `capture`, `void` and `refund` at the provider; `settle` for goods; `give_back` to note that a refund is due;
-        `note_refund` once it is done; `close` to note that there will be no money; `wait` for the viewer; `nothing`
-        once it is over; `take_back` when the provider gave all of the money back without being asked.
+        `capture`, `void` and `refund` at the provider; `settle` for goods; `give_back` to note that a refund is due,
+        also of money that came although the payment was over; `note_refund` once it is done; `close` to note that there
+        will be no money; `wait` for the viewer; `nothing` once it is over; `take_back` when the provider gave all of
+        the money back without being asked.
     """
     match wanted.state:
         case "begun":
@@ -86,6 +87,8 @@ def decide_step(wanted: Wanted, charge: Charge, *, takes_money: bool) -> Step:
             return "refund" if charge.refunded_minor < wanted.refund_minor else "note_refund"
         case "captured" if 0 < charge.captured_minor == charge.refunded_minor:
             return "take_back"
+        case "voided" | "failed" if charge.refunded_minor < charge.captured_minor:
+            return "give_back"
         case _:
             return "nothing"
 

@@ -247,47 +247,6 @@ def test_a_provider_that_fails_is_asked_again_under_the_same_key(
     till.assert_in_order()
 
 
-@pytest.mark.parametrize("lie", ["amount", "currency"])
-def test_money_of_another_amount_or_currency_buys_nothing_and_is_let_go(
-    till: Till, counter: OriginProcess, lie: str
-) -> None:
-    till.sandbox.fault(lie=lie, silent=True)
-    tap = Tap()
-    counter.settle(tap)
-    assert counter.post(tap, "/payment").json()["state"] == "voided"
-    till.sandbox.fault()
-    assert till.world.stock() == (99, 1, 0)
-    assert counter.post(tap, "/payment").json()["state"] == "begun"  # the viewer may try again
-    till.sandbox.pay(tap)
-    till.until_states(tap, "voided", "captured")
-    till.assert_in_order()
-
-
-@pytest.mark.parametrize("lie", ["payment", "took_nothing"])
-def test_an_answer_that_contradicts_itself_is_no_answer(till: Till, counter: OriginProcess, lie: str) -> None:
-    tap = till.begin(counter)
-    till.sandbox.fault(silent=True)
-    till.sandbox.pay(tap)
-    if lie == "took_nothing":  # what was taken is told as nothing
-        reference = till.sandbox.charges_of(tap)[0]["reference"]
-        headers = {"Authorization": "Bearer sandbox-key", "Idempotency-Key": "somebody"}
-        till.sandbox.client.post(f"/charges/{reference}/capture", headers=headers)
-    till.sandbox.fault(silent=True, lie=lie)
-    assert counter.post(tap, "/payment").json()["code"] == "unavailable"
-    assert till.state_of(tap) == ["begun"]
-    till.sandbox.fault(silent=True)
-    till.until_states(tap, "captured")
-    till.assert_in_order()
-
-
-def test_a_message_that_lies_changes_nothing(till: Till, counter: OriginProcess) -> None:
-    tap = till.begin(counter)
-    assert post_message(counter, f"{tap.claim.jti}.1").status_code == 204  # of a payment that nobody has made
-    assert till.state_of(tap) == ["begun"]
-    assert till.world.stock() == (99, 1, 0)
-    till.assert_in_order()
-
-
 def test_a_declined_card_may_be_followed_by_a_good_one(till: Till, counter: OriginProcess) -> None:
     tap = till.begin(counter)
     till.sandbox.pay(tap, "declined")

@@ -57,6 +57,15 @@ def wanted(state: Any = "begun", refund_minor: int = 0) -> Wanted:
         pytest.param(wanted("captured"), charge("captured", refunded_minor=990), True, "take_back", id="all went back"),
         pytest.param(wanted("refunded", 990), charge("captured"), True, "nothing", id="over: refund"),
         pytest.param(wanted("voided"), charge("voided"), True, "nothing", id="over: no money"),
+        pytest.param(wanted("voided"), charge("captured"), True, "give_back", id="taken after it was let go"),
+        pytest.param(wanted("failed"), charge("captured"), True, "give_back", id="taken after it failed"),
+        pytest.param(
+            wanted("voided"),
+            charge("captured", refunded_minor=990),
+            True,
+            "nothing",
+            id="taken, and given back by itself",
+        ),
     ],
 )
 def test_the_next_step(noted: Wanted, said: Charge, step: str, *, takes_money: bool) -> None:
