@@ -32,6 +32,8 @@ EXPLAINED: Final[dict[FindingCode, str]] = {
     "refund_late": "money that must go back has not gone for hours",
     "payment_never_ended": "a payment is still open, hours after its hold was to end",
     "payment_unknown": "the payment provider tells of a payment that is not known here",
+    "payment_unclear": "what the payment provider says of a payment has contradicted itself for hours",
+    "provider_differs": "the payment provider does not have of a payment what is noted here: a refund came back, say",
     "ledger_differs": "the ledger does not say of this payment what the payment says",
     "shares_differ": "creators are not owed of this payment what their shares of it come to",
 }

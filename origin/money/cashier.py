@@ -21,8 +21,9 @@ from msgspec.structs import replace
 from origin.database import ClashError, Connection, Database
 from origin.money import ledger_store as ledger
 from origin.money import payments_store as store
+from origin.money.booking import book_refund, note_difference
 from origin.money.payments_store import FIRST_LOOK_MS, StoredPayment
-from origin.money.port import PaymentProvider
+from origin.money.port import Message, PaymentProvider
 from origin.money.returning import return_claim
 from origin.money.shares_store import share_out
 from origin.money.wallet import WALLET, describe_new, has_bought, pay_from_wallet, settle_paid
@@ -147,10 +148,16 @@ class Cashier:
             f"payment {payment} does not come to an end: the provider says one thing and does another"
         )
 
-    async def note(self, provider: str, message: str, payment: str) -> None:
-        """Keep what a provider told, and look into it; what cannot be looked into now is done by the loop."""
+    async def note(self, provider: str, message: Message) -> None:
+        """Keep what a provider told, and look into it; what cannot be looked into now is done by the loop.
+
+        What is about no payment of ours is not kept.
+        """
         async with self._database.transaction() as connection:
-            await store.add_message(connection, provider, message, payment, self._clock_ms())
+            payment = message.payment or await store.find_payment(connection, provider, message.reference)
+            if not payment:
+                return
+            await store.add_message(connection, provider, message.message, payment, self._clock_ms())
             known = await store.read_payment(connection, payment)
         if known is not None and known.provider == provider:
             await self._look_into(payment)
@@ -224,8 +231,10 @@ class Cashier:
                 await self._note_captured(stored, charge, goods=step == "settle")
             case "take_back":
                 await self._take_back(stored)
-            case "note_refund":
-                await self._note_refunded(stored)
+            case "note_refund" | "note_difference":
+                async with self._database.transaction() as connection:
+                    book = book_refund if step == "note_refund" else note_difference
+                    await book(connection, stored, charge, self._clock_ms())
             case "close":
                 await self._close(stored, charge)
 
@@ -262,18 +271,6 @@ class Cashier:
         now_ms, wanted = self._clock_ms(), State.REFUNDED
         async with self._database.transaction() as connection:
             await return_claim(connection, self._settler, stored.claim_id, wanted, order, Actor.WEBHOOK, now_ms)
-
-    async def _note_refunded(self, stored: StoredPayment) -> None:
-        now_ms = self._clock_ms()
-        async with self._database.transaction() as connection:
-            locked = await store.read_payment(connection, stored.payment, lock=True)
-            if locked is None or locked.state != "refund_due" or locked.captured_currency is None:
-                return
-            amount = locked.refund_minor
-            done = replace(locked, state="refunded", refunded_minor=amount, changed_ms=now_ms, next_look_ms=None)
-            await store.move_payment(connection, done)
-            amounts = {f"provider:{stored.provider}": amount, "refunds_due": -amount}
-            await ledger.post(connection, f"{stored.payment}:refunded", locked.captured_currency, amounts, now_ms)
 
     async def _close(self, stored: StoredPayment, charge: Charge) -> None:
         now_ms = self._clock_ms()

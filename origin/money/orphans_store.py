@@ -5,7 +5,8 @@ Rules:
 1. Money that was taken is beside goods that were given, or is on its way back, or is back.
 2. Goods that are paid by card or wallet are beside money that was taken.
 3. What is open has its time (`PATIENCE_MS` after its hold was to end, or after it changed); then it needs a person.
-4. What a provider told of a payment that is not known here needs one too, after the same time.
+4. What a provider told of a payment that is not known here needs one too, after the same time; so does what it says of
+   a payment and cannot be true, and what it has of one and should not have, or does not have and should.
 5. The ledger says the same as the payments: what is captured and not refunded is what creators' sales got of it.
 6. Creators are owed what their shares come to of what was paid for goods and is not to go back. It is computed anew,
    from the rule as it is published (`shared.money.splits`), and not by what made the entries.
@@ -62,6 +63,13 @@ _ORPHANS: Final = """
     WHERE applied_ms IS NULL AND received_ms <= %(patient)s
       AND NOT EXISTS (SELECT FROM payments WHERE payments.payment = told.payment)
     UNION ALL
+    SELECT payment, 'payment_unclear', 0, NULL FROM payment_messages AS told
+    WHERE applied_ms IS NULL AND received_ms <= %(patient)s
+      AND EXISTS (SELECT FROM payments WHERE payments.payment = told.payment)
+    UNION ALL
+    SELECT payment, 'provider_differs', captured_minor - refunded_minor - told_minor, captured_currency
+    FROM payments WHERE told_minor IS NOT NULL
+    UNION ALL
     SELECT claim_id, 'goods_not_paid', 0, NULL FROM given
     WHERE NOT EXISTS (SELECT FROM payments WHERE payments.claim_id = given.claim_id AND state = 'captured')
     UNION ALL
@@ -72,9 +80,9 @@ _ORPHANS: Final = """
     SELECT payment, 'ledger_differs', captured_minor - refunded_minor, captured_currency FROM payments
     WHERE (captured_minor, refunded_minor) <> (
       SELECT coalesce(-sum(amount_minor) FILTER (WHERE posting = payment || ':captured'), 0),
-        coalesce(sum(amount_minor) FILTER (WHERE posting = payment || ':refunded'), 0)
+        coalesce(sum(amount_minor) FILTER (WHERE posting <> payment || ':captured'), 0)
       FROM ledger_entries
-      WHERE posting IN (payment || ':captured', payment || ':refunded')
+      WHERE posting > payment || ':' AND posting < payment || ';'
         AND (account = 'provider:' || provider OR account LIKE 'wallet:%%')
     )
     ORDER BY 1, 2 LIMIT %(most)s

@@ -134,8 +134,7 @@ class Payments:
         message = cards.read_message(request.headers, body, self._clock_ms() // 1000)
         if isinstance(message, Code):
             return refuse(Problem(code=message))
-        if message.payment:
-            await self._cashier.note(cards.name, message.message, message.payment)
+        await self._cashier.note(cards.name, message)
         return Response(status_code=204, headers=NOT_KEPT)
 
 

@@ -14,7 +14,7 @@ _DOUBLINGS: Final = 6  # then it is looked at every five minutes and a bit
 
 _COLUMNS: Final = """
     payment, claim_id, provider, reference, amount_minor, currency, state, captured_minor, captured_currency,
-    refund_minor, refunded_minor, changed_ms, next_look_ms
+    refund_minor, refunded_minor, told_minor, changed_ms, next_look_ms
 """
 _ADD: Final = """
     INSERT INTO payments (payment, claim_id, provider, reference, amount_minor, currency, state, captured_minor,
@@ -25,10 +25,11 @@ _ADD: Final = """
 """
 _ONE: Final = f"SELECT {_COLUMNS} FROM payments WHERE payment = %s"  # noqa: S608 - our own column list
 _OF_CLAIM: Final = f"SELECT {_COLUMNS} FROM payments WHERE claim_id = %s ORDER BY created_ms, payment"  # noqa: S608 - as above
+_NAMED: Final = "SELECT payment FROM payments WHERE provider = %s AND reference = %s"
 _MOVE: Final = """
     UPDATE payments SET state = %(state)s, captured_minor = %(captured_minor)s,
       captured_currency = %(captured_currency)s, refund_minor = %(refund_minor)s, refunded_minor = %(refunded_minor)s,
-      changed_ms = %(changed_ms)s, next_look_ms = %(next_look_ms)s
+      told_minor = %(told_minor)s, changed_ms = %(changed_ms)s, next_look_ms = %(next_look_ms)s
     WHERE payment = %(payment)s
 """
 # Each process takes others; what was taken has its next turn later, each time twice as late.
@@ -68,6 +69,7 @@ class StoredPayment(Wire, frozen=True, kw_only=True):
     Attributes:
         captured_minor, captured_currency: what the provider took.
         refund_minor: how much of it is to go back; refunded_minor: how much of it went.
+        told_minor: what the provider said last that it has of it, where that is not what is noted here.
         next_look_ms: when it is looked at next; None once nothing is open.
     """
 
@@ -82,6 +84,7 @@ class StoredPayment(Wire, frozen=True, kw_only=True):
     captured_currency: str | None = None
     refund_minor: int = 0
     refunded_minor: int = 0
+    told_minor: int | None = None
     changed_ms: int
     next_look_ms: int | None
 
@@ -93,7 +96,10 @@ class StoredPayment(Wire, frozen=True, kw_only=True):
             state=self.state,
             amount_minor=self.amount_minor,
             currency=self.currency,
+            captured_minor=self.captured_minor,
             refund_minor=self.refund_minor,
+            refunded_minor=self.refunded_minor,
+            told_minor=self.told_minor,
         )
 
 
@@ -106,6 +112,12 @@ async def read_payment(connection: Connection, payment: str, *, lock: bool = Fal
     """Return a payment; locked, it stays as it is until the transaction ends."""
     cursor = connection.cursor(row_factory=class_row(StoredPayment))
     return await (await cursor.execute(_ONE + (" FOR UPDATE" if lock else ""), [payment])).fetchone()
+
+
+async def find_payment(connection: Connection, provider: str, reference: str) -> str | None:
+    """Return our name for what a provider calls `reference`, or None when it is nothing of ours."""
+    row = await (await connection.execute(_NAMED, (provider, reference))).fetchone()
+    return None if row is None else str(row[0])
 
 
 async def list_payments(connection: Connection, claim_id: str) -> list[StoredPayment]:

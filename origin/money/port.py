@@ -27,11 +27,13 @@ class Message(Wire, frozen=True, kw_only=True):
 
     Attributes:
         message: its id at the provider; the same id is the same message.
-        payment: our own name for the payment; empty when it is not about one of ours.
+        payment: our own name for the payment; empty when the message does not tell it.
+        reference: the provider's name for it; looked at where ours is not told.
     """
 
     message: MessageId
     payment: PaymentName
+    reference: str = ""
 
 
 class PaymentProvider(Protocol):

@@ -82,15 +82,16 @@ async def _give_back(connection: Connection, row: SoldRow, paid: StoredPayment, 
     if locked is None or not has_bought(locked):
         raise AssertionError(f"payment {paid.payment} changed under the drop's lock")
     at_once = paid.provider == WALLET
+    back = locked.refund_minor + refund_minor
     moved = replace(
-        locked, state="refunded" if at_once else "refund_due", refund_minor=refund_minor,
-        refunded_minor=refund_minor if at_once else 0, changed_ms=now_ms,
+        locked, state="refunded" if at_once else "refund_due", refund_minor=back,
+        refunded_minor=back if at_once else locked.refunded_minor, told_minor=None, changed_ms=now_ms,
         next_look_ms=None if at_once else now_ms + FIRST_LOOK_MS,
     )  # fmt: skip
     await store.move_payment(connection, moved)
     target = ledger.wallet_of(row.viewer) if at_once else "refunds_due"
     posting = f"{paid.payment}:{'refunded' if at_once else 'returned'}"
-    kept = locked.captured_minor
+    kept = locked.captured_minor - locked.refund_minor
     shares = await share_out(connection, row.drop, row.creator, row.claim_id, kept, kept - refund_minor)
     amounts = {**shares, target: refund_minor}
     await ledger.post(connection, posting, locked.captured_currency or row.currency, amounts, now_ms)
@@ -102,7 +103,7 @@ def _sold(row: SoldRow, paid: StoredPayment | None) -> Sold:
         drop=row.drop,
         state=State(row.state),
         units=row.quantity,
-        paid_minor=0 if paid is None else paid.captured_minor,
+        paid_minor=0 if paid is None else paid.captured_minor - paid.refunded_minor,
         paid_currency=row.currency if paid is None else paid.captured_currency or row.currency,
     )
 

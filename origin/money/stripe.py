@@ -9,7 +9,9 @@ Facts that it rests on (docs.stripe.com: "Place a hold on a payment method", "Id
    found by looking at the intent first, as the cashier does.
 3. Amounts are in minor units, with exceptions: ISK and UGX have two digits there, MGA none, and the third digit of
    currencies of three is always zero.
-4. Metadata of an intent is on its charge, too: the name of the payment comes back with every event.
+4. Metadata of an intent is on its charge, too, and not on refunds that are made in the dashboard: their events
+   (`refund.created`, `refund.failed`) name the intent.
+5. A refund may fail after it succeeded: then the charge's `amount_refunded` goes down again.
 """
 
 from collections.abc import Awaitable, Mapping
@@ -48,7 +50,10 @@ log = structlog.get_logger(__name__)
 
 
 class _Subject(Wire, frozen=True, kw_only=True):
+    """What an event is about: an intent, its charge, or a refund (which has no metadata when a person made it)."""
+
     metadata: dict[str, str] | None = None
+    payment_intent: str | dict[str, object] | None = None
 
 
 class _Data(Wire, frozen=True, kw_only=True):
@@ -136,14 +141,24 @@ class Stripe:
             return code
         try:
             event = _EVENT.decode(body)
-            payment = (event.data.object.metadata or {}).get("payment", "")
-            return msgspec.convert({"message": event.id, "payment": payment}, Message)
+            subject = event.data.object
+            intent = subject.payment_intent if isinstance(subject.payment_intent, str) else ""
+            told = {"message": event.id, "payment": (subject.metadata or {}).get("payment", ""), "reference": intent}
+            return _convert(told)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return Code.MALFORMED_JSON
 
     async def close(self) -> None:
         """See `origin.money.port`."""
         await self._http.close_async()  # type: ignore[no-untyped-call] # the library says no type for it
+
+
+def _convert(told: dict[str, str]) -> Message:
+    """Return what an event tells; another shop's metadata of the same name is no name of ours."""
+    try:
+        return msgspec.convert(told, Message)
+    except msgspec.ValidationError:
+        return msgspec.convert({**told, "payment": ""}, Message)
 
 
 def to_stripe(amount_minor: int, currency: str) -> int | None:

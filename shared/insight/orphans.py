@@ -7,6 +7,8 @@
 | `refund_late` | money that must go back has not gone for hours |
 | `payment_never_ended` | a payment is open hours after its hold was to end |
 | `payment_unknown` | the provider tells of a payment that is not known here |
+| `payment_unclear` | what the provider says of a payment has contradicted itself for hours |
+| `provider_differs` | the provider does not have of a payment what is noted here: a refund came back, say |
 | `ledger_differs` | the ledger does not say of a payment what the payment says |
 | `shares_differ` | creators are not owed of a payment what their shares of it come to |
 """
@@ -21,6 +23,8 @@ OrphanCode = Literal[
     "refund_late",
     "payment_never_ended",
     "payment_unknown",
+    "payment_unclear",
+    "provider_differs",
     "ledger_differs",
     "shares_differ",
 ]

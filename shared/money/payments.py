@@ -8,7 +8,8 @@ Rules:
 4. Every step may be done any number of times, by several processes at once: each has a key of its own at the provider.
 5. An answer that contradicts itself, or is about another payment, is no answer (`is_sound`).
 6. Money that the provider gave back without being asked (in its own dashboard, say) takes the goods back when it was
-   all of it. A part of it is the operator's own affair with the viewer: it changes nothing here, nor in the ledger.
+   all of it. A part of it is noted, and the goods stay: it is the operator's own affair with the viewer.
+7. What the provider has and should not have, or does not have and should, is noted for a person; nothing is guessed.
 """
 
 from typing import Final, Literal
@@ -18,7 +19,17 @@ from shared.structs import AmountMinor, CurrencyCode, Wire
 PaymentState = Literal["begun", "captured", "refund_due", "refunded", "voided", "failed"]
 ChargeState = Literal["pending", "authorised", "captured", "voided", "failed"]
 Step = Literal[
-    "wait", "capture", "settle", "give_back", "void", "close", "refund", "note_refund", "take_back", "nothing"
+    "wait",
+    "capture",
+    "settle",
+    "give_back",
+    "void",
+    "close",
+    "refund",
+    "note_refund",
+    "note_difference",
+    "take_back",
+    "nothing",
 ]
 
 GIVE_UP_MS: Final = 3_600_000  # a payment that has not come this long after its hold was to end is called off
@@ -47,13 +58,22 @@ class Charge(Wire, frozen=True, kw_only=True):
 
 
 class Wanted(Wire, frozen=True, kw_only=True):
-    """What we noted of a payment: what it should be, how far it is, and how much of it must have gone back."""
+    """What we noted of a payment: what it should be, and how far it is.
+
+    Attributes:
+        captured_minor: what the provider took.
+        refund_minor: how much of it must have gone back; refunded_minor: how much of it went.
+        told_minor: what the provider said last that it has, where that is not what we noted.
+    """
 
     payment: str
     state: PaymentState
     amount_minor: int
     currency: str
+    captured_minor: int = 0
     refund_minor: int = 0
+    refunded_minor: int = 0
+    told_minor: int | None = None
 
 
 def is_sound(charge: Charge, payment: str) -> bool:
@@ -76,9 +96,9 @@ def decide_step(wanted: Wanted, charge: Charge, *, takes_money: bool) -> Step:
 
     Returns:
         `capture`, `void` and `refund` at the provider; `settle` for goods; `give_back` to note that a refund is due,
-        also of money that came although the payment was over; `note_refund` once it is done; `close` to note that there
-        will be no money; `wait` for the viewer; `nothing` once it is over; `take_back` when the provider gave all of
-        the money back without being asked.
+        also of money that came although the payment was over; `note_refund` for what has gone back; `note_difference`
+        for what does not fit (rule 7); `close` to note that there will be no money; `wait` for the viewer; `take_back`
+        when the provider gave all of the money back without being asked; `nothing` once it is over.
     """
     match wanted.state:
         case "begun":
@@ -87,10 +107,19 @@ def decide_step(wanted: Wanted, charge: Charge, *, takes_money: bool) -> Step:
             return "refund" if charge.refunded_minor < wanted.refund_minor else "note_refund"
         case "captured" if 0 < charge.captured_minor == charge.refunded_minor:
             return "take_back"
-        case "voided" | "failed" if charge.refunded_minor < charge.captured_minor:
-            return "give_back"
-        case _:
-            return "nothing"
+        case "captured" | "refunded":
+            return _compare(wanted, charge)
+        case "voided" | "failed":
+            return "give_back" if charge.refunded_minor < charge.captured_minor else "nothing"
+
+
+def _compare(wanted: Wanted, charge: Charge) -> Step:
+    """Return what is to be noted of a payment that is over."""
+    if charge.captured_minor == wanted.captured_minor and charge.refunded_minor > wanted.refunded_minor:
+        return "note_refund"
+    has = charge.captured_minor - charge.refunded_minor
+    told = None if has == wanted.captured_minor - wanted.refunded_minor else has
+    return "nothing" if told == wanted.told_minor else "note_difference"
 
 
 def _decide_begun(wanted: Wanted, charge: Charge, *, takes_money: bool) -> Step:

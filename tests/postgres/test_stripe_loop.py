@@ -57,6 +57,28 @@ def test_a_payment_through_stripe_ends_in_goods_and_is_refunded_once(
     till.assert_in_order()
 
 
+@pytest.mark.parametrize("event", ["charge.refunded", "refund.created"])
+def test_a_part_that_goes_back_in_the_dashboard_is_noted(
+    till: Till, shop: OriginProcess, double: StripeDouble, event: str
+) -> None:
+    tap = till.begin(shop)
+    name = f"{tap.claim.jti}.1"
+    double.confirm(name)
+    till.until_states(tap, "captured")
+    intent = double.of(name)
+    intent["latest_charge"]["amount_refunded"] = 300
+    subject = {"payment_intent": intent["id"], "metadata": intent["metadata"] if event == "charge.refunded" else {}}
+    foreign = [{"payment_intent": "pi_of_another_shop"}, {"metadata": {"payment": "Order #12"}}]
+    for number, said in enumerate([*foreign, subject, subject]):
+        body = json.dumps({"id": f"evt_{number}", "object": "event", "type": event, "data": {"object": said}}).encode()
+        headers = {"Stripe-Signature": sign_message(body, SECRET.encode(), int(time.time()))}
+        assert shop.client.post("/v1/payment-messages/stripe", content=body, headers=headers).status_code == 204
+    assert till.world.execute("SELECT DISTINCT payment FROM payment_messages") == [(name,)]
+    assert shop.post(tap, "/payment").json()["refunded_minor"] == 300
+    assert till.state_of(tap) == ["captured"]
+    till.assert_in_order()
+
+
 def test_an_intent_that_nobody_confirms_is_called_off(till: Till, shop: OriginProcess, double: StripeDouble) -> None:
     till.world.execute("UPDATE drops SET late_payment = 'refund'")
     tap = till.begin(shop)

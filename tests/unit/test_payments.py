@@ -20,8 +20,11 @@ def charge(state: Any = "pending", **changes: Any) -> Charge:
     return Charge(state=state, **said)
 
 
-def wanted(state: Any = "begun", refund_minor: int = 0) -> Wanted:
-    return Wanted(payment="p.1", state=state, amount_minor=990, currency="EUR", refund_minor=refund_minor)
+def wanted(state: Any = "begun", refund_minor: int = 0, **changes: Any) -> Wanted:
+    taken = {"captured_minor": 990} if state in ("captured", "refund_due", "refunded") else {}
+    back = {"refunded_minor": refund_minor} if state == "refunded" else {}
+    said = {"amount_minor": 990, "currency": "EUR", "refund_minor": refund_minor, **taken, **back, **changes}
+    return Wanted(payment="p.1", state=state, **said)
 
 
 @pytest.mark.parametrize(
@@ -53,9 +56,50 @@ def wanted(state: Any = "begun", refund_minor: int = 0) -> Wanted:
             wanted("refund_due", 400), charge("captured", refunded_minor=400), True, "note_refund", id="a part is due"
         ),
         pytest.param(wanted("captured"), charge("captured"), True, "nothing", id="over: goods"),
-        pytest.param(wanted("captured"), charge("captured", refunded_minor=1), True, "nothing", id="a part went back"),
+        pytest.param(
+            wanted("captured"), charge("captured", refunded_minor=1), True, "note_refund", id="a part went back"
+        ),
+        pytest.param(
+            wanted("captured", 1, refunded_minor=1),
+            charge("captured", refunded_minor=1),
+            True,
+            "nothing",
+            id="a part that is noted",
+        ),
+        pytest.param(
+            wanted("captured", 2, refunded_minor=2),
+            charge("captured", refunded_minor=1),
+            True,
+            "note_difference",
+            id="a part came back",
+        ),
+        pytest.param(
+            wanted("captured", 2, refunded_minor=2, told_minor=989),
+            charge("captured", refunded_minor=1),
+            True,
+            "nothing",
+            id="a part came back, as is noted",
+        ),
+        pytest.param(
+            wanted("captured", 2, refunded_minor=2, told_minor=989),
+            charge("captured", refunded_minor=2),
+            True,
+            "note_difference",
+            id="a part came back, and went again",
+        ),
+        pytest.param(wanted("captured"), charge("voided"), True, "note_difference", id="taken, and not taken any more"),
         pytest.param(wanted("captured"), charge("captured", refunded_minor=990), True, "take_back", id="all went back"),
-        pytest.param(wanted("refunded", 990), charge("captured"), True, "nothing", id="over: refund"),
+        pytest.param(
+            wanted("refunded", 990), charge("captured", refunded_minor=990), True, "nothing", id="over: refund"
+        ),
+        pytest.param(wanted("refunded", 990), charge("captured"), True, "note_difference", id="the refund came back"),
+        pytest.param(
+            wanted("refunded", 400),
+            charge("captured", refunded_minor=990),
+            True,
+            "note_refund",
+            id="the rest went back",
+        ),
         pytest.param(wanted("voided"), charge("voided"), True, "nothing", id="over: no money"),
         pytest.param(wanted("voided"), charge("captured"), True, "give_back", id="taken after it was let go"),
         pytest.param(wanted("failed"), charge("captured"), True, "give_back", id="taken after it failed"),

@@ -130,8 +130,8 @@ def test_amounts_are_counted_as_stripe_counts_them(ours: int, currency: str, the
     assert from_stripe(theirs, currency) == ours
 
 
-def event(metadata: Any, name: str = "evt_1") -> bytes:
-    subject = {"id": "pi_1", "object": "payment_intent", "metadata": metadata, "status": "requires_capture"}
+def event(metadata: Any, name: str = "evt_1", **said: Any) -> bytes:
+    subject = {"id": "pi_1", "object": "payment_intent", "metadata": metadata, "status": "requires_capture", **said}
     document = {"id": name, "object": "event", "type": "payment_intent.amount_capturable_updated"}
     return json.dumps({**document, "data": {"object": subject}}).encode()
 
@@ -142,7 +142,16 @@ def event(metadata: Any, name: str = "evt_1") -> bytes:
         pytest.param(event({"payment": "p.1"}), None, Message(message="evt_1", payment="p.1"), id="ours"),
         pytest.param(event({}), None, Message(message="evt_1", payment=""), id="of another shop"),
         pytest.param(event(None), None, Message(message="evt_1", payment=""), id="without metadata"),
-        pytest.param(event({"payment": "\x00"}), None, Code.MALFORMED_JSON, id="no name of ours"),
+        pytest.param(event({"payment": "Order #12"}), None, Message(message="evt_1", payment=""), id="another's name"),
+        pytest.param(
+            event({}, payment_intent="pi_1"),
+            None,
+            Message(message="evt_1", payment="", reference="pi_1"),
+            id="a refund by hand",
+        ),
+        pytest.param(
+            event({}, payment_intent={"id": "pi_1"}), None, Message(message="evt_1", payment=""), id="an intent in full"
+        ),
         pytest.param(b"{}", None, Code.MALFORMED_JSON, id="no event"),
         pytest.param(event({"payment": "p.1"}), "t=1,v1=00", Code.MESSAGE_FORGED, id="forged"),
         pytest.param(event({}), sign_message(event({}), SECRET.encode(), NOW_S - 301), Code.MESSAGE_STALE, id="old"),
