@@ -15,6 +15,7 @@ import uvicorn
 
 from origin.app import build_app
 from origin.config import read_config
+from origin.connections import Connection
 from origin.database import Database, locate_database
 from origin.logs import configure_logs
 from origin.memory import calm_collector
@@ -22,8 +23,7 @@ from origin.migrate import check_schema, list_migrations
 from shared.errors import CliptillError
 
 GRACE_S: Final = 20  # for requests that were taken, when told to stop
-IDLE_S: Final = 30  # a browser's connection stays open this long between two requests
-MAX_HEADER_BYTES: Final = 16_384
+IDLE_S: Final = 30  # for a browser that owes something: its next request, or the rest of one
 
 
 def main() -> int:
@@ -52,8 +52,8 @@ def main() -> int:
         proxy_headers=False,  # the address of a client is of no interest here
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=GRACE_S,
-        http="h11",  # where httptools is installed it would be taken, and that one has no limit to a request's head
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        http=Connection,
+        ws="none",
     )
     return 0
 

@@ -26,7 +26,7 @@ from shared.problems import Code, Problem
 
 OVERLOADED_WAIT_S: Final = 1
 AWAY_WAIT_S: Final = 2
-_EVERY_ANSWER: Final = {
+EVERY_ANSWER: Final = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "Date, Retry-After, Server-Timing, WWW-Authenticate",
     "Timing-Allow-Origin": "*",
@@ -59,7 +59,7 @@ class Shell:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message).update(_EVERY_ANSWER)
+                MutableHeaders(scope=message).update(EVERY_ANSWER)
             await send(message)
 
         if _is_preflight(scope):

@@ -17,6 +17,8 @@ class Code(StrEnum):
     """Every way in which a request can fail."""
 
     # the request as such
+    REQUEST_MALFORMED = "request_malformed"
+    HEAD_TOO_LARGE = "head_too_large"
     MALFORMED_JSON = "malformed_json"
     DUPLICATE_KEY = "duplicate_key"
     UNKNOWN_FIELD = "unknown_field"
@@ -103,6 +105,8 @@ class Meaning(NamedTuple):
 
 
 TABLE: Final[dict[Code, Meaning]] = {
+    Code.REQUEST_MALFORMED: Meaning(400, "This is not HTTP as it should be"),
+    Code.HEAD_TOO_LARGE: Meaning(431, "The request's address and headers are too large"),
     Code.MALFORMED_JSON: Meaning(400, "The body is not JSON"),
     Code.DUPLICATE_KEY: Meaning(400, "A JSON object names a key twice"),
     Code.UNKNOWN_FIELD: Meaning(422, "The body has a field that is not known"),

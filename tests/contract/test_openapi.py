@@ -23,7 +23,7 @@ from tests.edge_world import AsgiClient, MemoryWorld
 
 OPERATIONS: Final[dict[str, Sequence[Operation]]] = {"edge": EDGE_OPERATIONS, "origin": ORIGIN_OPERATIONS}
 # Told where no operation is: an address that is none.
-BESIDE_OPERATIONS: Final = {Code.NOT_FOUND}
+BESIDE_OPERATIONS: Final = {Code.NOT_FOUND, Code.REQUEST_MALFORMED, Code.HEAD_TOO_LARGE}
 
 both = pytest.mark.parametrize("shell", OPERATIONS)
 
