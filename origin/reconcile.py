@@ -3,9 +3,9 @@
 It takes in what the queue holds (up to `MOST_PULLS` batches), verifies and settles what could not be before, compares
 what the edge reports with what was decided, writes manifests that the edge's store lost, makes the next days' tables,
 drops what is older than `CLIPTILL_EVENT_RETENTION_DAYS`, signs where audit trails end, and keeps its report in
-`reconciliation_runs`. It compares what can have changed since the last run: drops that closed within a week, and
-minutes that are recent, still open, or had claims come late; `--all` compares all that is kept. `--last` prints the
-report that was kept last, and does nothing else.
+`reconciliation_runs`. It compares what can have changed since the last run: drops that closed, and payments that
+changed, within a week, those that are open, and minutes that are recent, still open, or had claims come late; `--all`
+compares all that is kept. `--last` prints the report that was kept last, and does nothing else.
 
 The service runs the same by itself, every `CLIPTILL_RECONCILE_INTERVAL_S`: cron is for those who set that to 0, or want
 the exit code.

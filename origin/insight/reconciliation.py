@@ -231,7 +231,7 @@ class Reconciler:
                 gaps=await store.read_gap_facts(connection),
                 intake=await store.read_intake_fact(connection, now_ms),
                 rejections=await store.read_rejection_facts(connection, now_ms),
-                orphans=tuple(await find_orphans(connection, now_ms)),
+                orphans=tuple(await find_orphans(connection, now_ms, 0 if last_ms is None else now_ms - COMPARED_MS)),
                 disputes=await read_disputes(connection, now_ms),
                 budgets=await read_budgets(connection, now_ms - BUDGETS_MS),
             )

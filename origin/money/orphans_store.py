@@ -23,7 +23,7 @@ from shared.money.payments import PATIENCE_MS
 
 MOST: Final = 100
 _ORPHANS: Final = """
-    WITH given AS (SELECT claim_id, status FROM settlements WHERE status = 'settled' AND source = 'payment'),
+    WITH looked_at AS (SELECT * FROM payments WHERE changed_ms >= %(since)s),
     parts AS (
       SELECT drop, creator, share_bp FROM drop_shares
       UNION ALL
@@ -38,7 +38,7 @@ _ORPHANS: Final = """
         )) AS place
       FROM (
         SELECT payments.payment, claim_id, drop, captured_currency, captured_minor - refund_minor AS kept
-        FROM payments JOIN holds USING (claim_id) WHERE captured_minor > refund_minor
+        FROM looked_at AS payments JOIN holds USING (claim_id) WHERE captured_minor > refund_minor
       ) AS sold JOIN parts USING (drop)
     ),
     due AS (
@@ -46,18 +46,22 @@ _ORPHANS: Final = """
       FROM divided WHERE creator <> ''
     ),
     owed AS (
-      SELECT split_part(posting, ':', 1) AS payment, account, currency, sum(amount_minor)::bigint AS part
-      FROM ledger_entries WHERE account >= 'owed:' AND account < 'owed;' GROUP BY 1, 2, 3
+      SELECT payment, account, ledger_entries.currency, sum(ledger_entries.amount_minor)::bigint AS part
+      FROM looked_at JOIN ledger_entries ON posting > payment || ':' AND posting < payment || ';'
+      WHERE account >= 'owed:' AND account < 'owed;' GROUP BY 1, 2, 3
     )
     SELECT payment AS subject, 'paid_no_goods' AS code, captured_minor AS amount_minor, captured_currency AS currency
-    FROM payments WHERE state = 'captured'
-      AND NOT EXISTS (SELECT FROM given WHERE given.claim_id = payments.claim_id)
+    FROM looked_at AS payments WHERE state = 'captured' AND NOT EXISTS (
+      SELECT FROM settlements AS given
+      WHERE given.claim_id = payments.claim_id AND given.status = 'settled' AND given.source = 'payment'
+    )
     UNION ALL
     SELECT payment, 'refund_late', refund_minor - refunded_minor, captured_currency
-    FROM payments WHERE state = 'refund_due' AND changed_ms <= %(patient)s
+    FROM payments WHERE next_look_ms IS NOT NULL AND state = 'refund_due' AND changed_ms <= %(patient)s
     UNION ALL
     SELECT payments.payment, 'payment_never_ended', amount_minor, payments.currency
-    FROM payments JOIN holds USING (claim_id) WHERE payments.state = 'begun' AND until_ms <= %(patient)s
+    FROM payments JOIN holds USING (claim_id)
+    WHERE next_look_ms IS NOT NULL AND payments.state = 'begun' AND until_ms <= %(patient)s
     UNION ALL
     SELECT payment, 'payment_unknown', 0, NULL FROM payment_messages AS told
     WHERE applied_ms IS NULL AND received_ms <= %(patient)s
@@ -70,15 +74,16 @@ _ORPHANS: Final = """
     SELECT payment, 'provider_differs', captured_minor - refunded_minor - told_minor, captured_currency
     FROM payments WHERE told_minor IS NOT NULL
     UNION ALL
-    SELECT claim_id, 'goods_not_paid', 0, NULL FROM given
-    WHERE NOT EXISTS (SELECT FROM payments WHERE payments.claim_id = given.claim_id AND state = 'captured')
+    SELECT claim_id, 'goods_not_paid', 0, NULL FROM settlements AS given
+    WHERE status = 'settled' AND source = 'payment' AND settled_at_ms >= %(since)s
+      AND NOT EXISTS (SELECT FROM payments WHERE payments.claim_id = given.claim_id AND state = 'captured')
     UNION ALL
     SELECT coalesce(due.payment, owed.payment), 'shares_differ', coalesce(due.part, 0) - coalesce(owed.part, 0),
       coalesce(due.currency, owed.currency)
     FROM due FULL JOIN owed USING (payment, account, currency) WHERE coalesce(due.part, 0) <> coalesce(owed.part, 0)
     UNION ALL
-    SELECT payment, 'ledger_differs', captured_minor - refunded_minor, captured_currency FROM payments
-    WHERE (captured_minor, refunded_minor) <> (
+    SELECT payment, 'ledger_differs', captured_minor - refunded_minor, captured_currency
+    FROM looked_at AS payments WHERE (captured_minor, refunded_minor) <> (
       SELECT coalesce(-sum(amount_minor) FILTER (WHERE posting = payment || ':captured'), 0),
         coalesce(sum(amount_minor) FILTER (WHERE posting <> payment || ':captured'), 0)
       FROM ledger_entries
@@ -89,7 +94,14 @@ _ORPHANS: Final = """
 """
 
 
-async def find_orphans(connection: Connection, now_ms: int) -> Sequence[OrphanFact]:
-    """Return what breaks the law, at most `MOST` of it; nothing when all is well."""
+async def find_orphans(connection: Connection, now_ms: int, since_ms: int = 0) -> Sequence[OrphanFact]:
+    """Return what breaks the law, at most `MOST` of it; nothing when all is well.
+
+    Args:
+        connection: in a snapshot.
+        now_ms: the origin's clock.
+        since_ms: what is over is compared when it changed since then; what is open, or was told, always.
+    """
+    scope = {"patient": now_ms - PATIENCE_MS, "since": since_ms, "most": MOST}
     cursor = connection.cursor(row_factory=class_row(OrphanFact))
-    return await (await cursor.execute(_ORPHANS, {"patient": now_ms - PATIENCE_MS, "most": MOST})).fetchall()
+    return await (await cursor.execute(_ORPHANS, scope)).fetchall()

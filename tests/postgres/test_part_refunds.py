@@ -146,3 +146,14 @@ def test_what_the_provider_says_and_cannot_be_true_is_reported(till: Till, count
     till.sandbox.fault(silent=True)
     till.pass_time()
     until(lambda: find(till.world.conninfo, LATER_MS) == [])
+
+
+def test_what_is_over_is_compared_while_it_is_new_or_when_all_is_asked_for(till: Till, counter: OriginProcess) -> None:
+    paid, told = sell(till, counter), sell(till, counter)
+    till.world.execute("UPDATE payments SET captured_minor = 991, changed_ms = 1 WHERE claim_id = %s", paid.claim.jti)
+    till.world.execute("UPDATE payments SET told_minor = 1, changed_ms = 1 WHERE claim_id = %s", told.claim.jti)
+    always = (f"{told.claim.jti}.1", "provider_differs")
+    assert find(till.world.conninfo, since_ms=2) == [always]
+    assert sorted(find(till.world.conninfo)) == sorted([always, (f"{paid.claim.jti}.1", "ledger_differs")])
+    till.world.execute("UPDATE payments SET changed_ms = 2, told_minor = NULL")
+    assert find(till.world.conninfo, since_ms=2) == [(f"{paid.claim.jti}.1", "ledger_differs")]

@@ -149,12 +149,12 @@ class Till:
         assert has == paid
 
 
-def find(conninfo: str, later_ms: int = 0) -> list[tuple[str, str]]:
+def find(conninfo: str, later_ms: int = 0, since_ms: int = 0) -> list[tuple[str, str]]:
     """Return what the audit finds, as (subject, code)."""
 
     async def ask() -> list[tuple[str, str]]:
         async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
-            found = await find_orphans(connection, time.time_ns() // 1_000_000 + later_ms)
+            found = await find_orphans(connection, time.time_ns() // 1_000_000 + later_ms, since_ms)
         return [(orphan.subject, orphan.code) for orphan in found]
 
     return asyncio.run(ask())
