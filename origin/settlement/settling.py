@@ -5,8 +5,9 @@ that edge events report, in the transaction that stores the events), and payment
 the transaction that notes the money).
 """
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -22,12 +23,12 @@ from origin.settlement.settlements_store import (
     write_decisions,
     write_drops,
 )
-from origin.trail.appending import Trail, collect
+from origin.trail.appending import NewEntry, Trail, collect
 from origin.trail.facts import list_facts
 from origin.trail.trail_store import write_trail
 from shared.audit.trail import Tail
 from shared.claims.allotments import is_released, release_allotments
-from shared.claims.receipts import Paid, encode_receipt, write_receipt
+from shared.claims.receipts import Paid, ReceiptForm
 from shared.claims.settlement import (
     Conflicting,
     DropStock,
@@ -46,6 +47,8 @@ from shared.claims.settlement import (
 from shared.claims.settlement import Decision as Verdict
 from shared.claims.tokens import Claim, count_units, fingerprint_units
 from shared.problems import Code
+
+_AT_ONCE: Final = 128  # claims that are presented in one go: a third of a millisecond
 
 
 class Conflict(NamedTuple):
@@ -71,7 +74,12 @@ class Settler:
         self.kid = keys.newest.kid
 
     async def settle_in(
-        self, connection: Connection, claims: Sequence[Claim], source: Source, now_ms: int
+        self,
+        connection: Connection,
+        claims: Sequence[Claim],
+        source: Source,
+        now_ms: int,
+        sent: Callable[[], None] = lambda: None,
     ) -> list[Told]:
         """Settle verified claims within the caller's transaction, and return what was decided of each, in order.
 
@@ -82,20 +90,21 @@ class Settler:
             claims: verified; a claim may come several times, and may have been decided before.
             source: how they were presented.
             now_ms: the instant of the decision.
+            sent: called when the last rows are on their way, and this process has little left to do for the batch.
 
         Raises:
             ClashError: from the transaction, when a claim was decided elsewhere at the same moment. Do it all again.
         """
         if not claims:
             return []
-        drops = {claim.drop for claim in claims}
-        batch = _Batch(self, await lock_and_read(connection, list(drops), claims, now_ms), source, now_ms)
+        presented = await _present_all(claims, source)
         places: dict[str, list[int]] = {}
         for place, claim in enumerate(claims):
             places.setdefault(claim.drop, []).append(place)
+        batch = _Batch(self, await lock_and_read(connection, list(places), claims, now_ms), source, now_ms)
         for drop in sorted(places):
-            batch.decide(drop, [claims[at] for at in places[drop]])
-        await batch.write(connection)
+            batch.decide(drop, [(claims[at], presented[at]) for at in places[drop]])
+        await batch.write(connection, sent)
         order = (place for drop in sorted(places) for place in places[drop])
         answers = dict(zip(order, batch.answers(), strict=True))
         return [answers[place] for place in range(len(claims))]
@@ -148,6 +157,7 @@ class _Batch:
         self.trails: dict[str, Trail] = {}
         self.moved: dict[str, Hold] = {}
         self._held: dict[str, NewHold] = {}
+        self._forms: dict[tuple[object, ...], ReceiptForm] = {}
         self._release_allotments()
 
     def holds_of(self, drop_id: str) -> list[Hold]:
@@ -173,14 +183,15 @@ class _Batch:
         if released:
             self.drops.update(release_allotments(self.drops.values(), self._now_ms))
 
-    async def write(self, connection: Connection) -> None:
-        """Store all that is new."""
+    async def write(self, connection: Connection, sent: Callable[[], None] = lambda: None) -> None:
+        """Store all that is new; `sent` is called when nearly all is on its way."""
         before = self._known.drops
         changed = [drop for drop in self.drops.values() if drop.version != before[drop.drop].version]
         await write_drops(connection, changed, self._now_ms)
         if any(isinstance(judged.verdict, Settled | Refused) for judged in self._judged):
             await write_decisions(connection, self._make_decisions())
-        await write_trail(connection, *collect(self.trails.values()))
+        entries, heads = collect(self.trails.values())
+        await write_trail(connection, _tell_end(entries, sent), heads)
         new = [
             msgspec.structs.replace(held, hold=self.moved[claim_id])
             for claim_id, held in self._held.items()
@@ -192,9 +203,9 @@ class _Batch:
             connection, [hold for claim_id, hold in self.moved.items() if claim_id not in self._held], self._now_ms
         )
 
-    def decide(self, drop_id: str, claims: Sequence[Claim]) -> None:
+    def decide(self, drop_id: str, claims: Sequence[tuple[Claim, Presented]]) -> None:
         """Decide the claims of one drop, in order."""
-        presented = [present_claim(claim, self._source, self._way_of(claim)) for claim in claims]
+        presented = [self._with_way(*one) for one in claims] if self._known.paid_by else [made for _, made in claims]
         drop = self.drops.get(drop_id)
         verdicts: Sequence[Verdict]
         if drop is None:
@@ -205,7 +216,7 @@ class _Batch:
             outcome = settle_batch(drop, self._fingerprints, taken, presented, holds=holds, now_ms=self._now_ms)
             verdicts = outcome.decisions
             self.note(outcome)
-        for claim, verdict in zip(claims, verdicts, strict=True):
+        for (claim, _), verdict in zip(claims, verdicts, strict=True):
             self._judged.append(_Judged(claim, verdict, drop))
             if isinstance(verdict, Settled | Refused):
                 self._fingerprints[claim.jti] = verdict.claim.fingerprint
@@ -230,12 +241,11 @@ class _Batch:
             if isinstance(verdict, Settled | Refused):
                 yield self._keep(claim, verdict, drop)
 
-    def _way_of(self, claim: Claim) -> Way:
-        if self._source == "payment":
-            return "paid"
-        if self._source == "pos":
-            return "settle"
-        return "hold" if claim.offer in self._known.paid_by and claim.total_minor else "settle"
+    def _with_way(self, claim: Claim, presented: Presented) -> Presented:
+        """Let a claim wait for its payment, where its offer says so and it was not made with the money."""
+        if self._source in {"payment", "pos"} or claim.offer not in self._known.paid_by or not claim.total_minor:
+            return presented
+        return msgspec.structs.replace(presented, way="hold")
 
     def _paid_how(self, claim: Claim, way: Way) -> Paid | None:
         """Return how a claim was paid before it settled, if it was: as it was held, else as it is offered."""
@@ -256,12 +266,8 @@ class _Batch:
         receipt = None
         if isinstance(verdict, Settled):
             paid = self._paid_how(claim, verdict.claim.way)
-            place = self._trail_of(claim.drop).place
-            pickup = None if drop is None or self._source == "pos" else drop.pickup
-            issuer, first = self._settler.issuer, verdict.first_number
-            receipt = encode_receipt(
-                write_receipt(claim, issuer, first, self._now_ms, paid, place=place, pickup=pickup)
-            )
+            form = self._form_of(claim, paid, drop)
+            receipt = form.fill(claim, verdict.first_number, self._trail_of(claim.drop).place)
         decision = Decision(
             claim_id=claim.jti,
             drop=claim.drop,
@@ -280,6 +286,15 @@ class _Batch:
         if receipt is not None:
             self._append(claim, decision, receipt, given[0])
         return NewDecision(claim, decision, *given)
+
+    def _form_of(self, claim: Claim, paid: Paid | None, drop: DropStock | None) -> ReceiptForm:
+        """Return the form of a claim's receipt: claims on one offer share it."""
+        key = (claim.drop, claim.run, claim.lines, claim.currency, claim.creator, claim.clip, claim.offer, paid)
+        form = self._forms.get(key)
+        if form is None:
+            pickup = None if drop is None or self._source == "pos" else drop.pickup
+            form = self._forms[key] = ReceiptForm(claim, self._settler.issuer, self._now_ms, paid, pickup)
+        return form
 
     def _trail_of(self, drop: str) -> Trail:
         trail = self.trails.get(drop)
@@ -303,7 +318,23 @@ class _Batch:
         self._trail_of(claim.drop).append("settled", claim.jti, units, receipt, facts, self._now_ms)
 
 
-def present_claim(claim: Claim, source: Source, way: Way = "settle") -> Presented:
+async def _present_all(claims: Sequence[Claim], source: Source) -> list[Presented]:
+    """Present claims a few at a time: another batch may be waiting for its next step meanwhile."""
+    presented: list[Presented] = []
+    for first in range(0, len(claims), _AT_ONCE):
+        if first:
+            await asyncio.sleep(0)
+        presented += [present_claim(claim, source) for claim in claims[first : first + _AT_ONCE]]
+    return presented
+
+
+def _tell_end(entries: Iterable[NewEntry], told: Callable[[], None]) -> Iterator[NewEntry]:
+    """Give entries, and tell when the last of them is being stored."""
+    yield from entries
+    told()
+
+
+def present_claim(claim: Claim, source: Source) -> Presented:
     """Return a verified claim as the core takes it: lines summed per SKU."""
     units = count_units(claim)
     return Presented(
@@ -314,7 +345,7 @@ def present_claim(claim: Claim, source: Source, way: Way = "settle") -> Presente
         fingerprint=fingerprint_units(claim, units),
         units=units,
         source=source,
-        way=way,
+        way="paid" if source == "payment" else "settle",
     )
 
 

@@ -4,7 +4,9 @@ Rules:
 
 1. Nothing waits for company. A claim on an idle drop settles at once; what arrives while a batch of its drop is on its
    way makes the next batch. So the batches grow with the load, and only with it.
-2. Batches of one drop follow each other: they would wait for the drop's lock anyway. A batch is one transaction.
+2. A batch is one transaction. Batches of one drop follow each other, by the drop's lock: the next one asks for it when
+   the last rows of the one before are on their way. So the server looks things up for it while this process gives the
+   answers of the one before, and neither waits for the other.
 3. Few transactions at once, however many drops: more would fight over connections and processors. While there are
    fewer drops than transactions, each drop has its own, and none waits for another; beyond that, they share.
 4. An answer is given after the commit. When it is not known whether a transaction was committed, the batch is done
@@ -138,7 +140,7 @@ class Writer:
             self._busy.update(drops)
             self.waiting -= len(batch)
             self.running += 1
-            task = asyncio.create_task(self._run(drops, batch))
+            task = asyncio.create_task(self._run(batch, drops))
             self._tasks[task] = batch
             task.add_done_callback(self._tasks.pop)
 
@@ -148,25 +150,21 @@ class Writer:
             return list(self._lanes.pop(drop))
         return [lane.popleft() for _ in range(most)]
 
-    async def _run(self, drops: list[str], batch: list[_Waiting]) -> None:
-        """Settle one batch, then let the next ones begin."""
-        await self._settle_batch(batch)
-        self._busy.difference_update(drops)
-        self._ready.update(dict.fromkeys(drop for drop in drops if drop in self._lanes))
-        self.running -= 1
-        self._begin()
-
-    async def _settle_batch(self, batch: list[_Waiting]) -> None:
+    async def _run(self, batch: list[_Waiting], drops: list[str]) -> None:
+        """Settle one batch; let the next ones begin before it is answered."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:
-            decisions = await self._commit([waiting.claim for waiting in batch], began_s + RETRY_FOR_S)
+            decisions = await self._commit(batch, drops, began_s + RETRY_FOR_S)
         except Exception as error:  # noqa: BLE001 - every claim that was taken is answered, whatever happened
             self.confirmations.note_outcome(Kind.TAP, Stage.DATABASE, len(batch))
             for waiting in batch:
                 if not waiting.answer.done():
                     waiting.answer.set_exception(error)
             return
+        finally:
+            self.running -= 1
+            self._leave(drops)
         database_ms = (loop.time() - began_s) * 1000
         for waiting, decision in zip(batch, decisions, strict=True):
             if not waiting.answer.done():  # its client may have gone
@@ -197,13 +195,23 @@ class Writer:
         if soonest is not None:
             self._watch = loop.call_at(soonest + deadline_s(Kind.TAP), self._tell_late)
 
-    async def _commit(self, claims: list[Claim], until_s: float) -> list[Told]:
+    def _leave(self, drops: list[str]) -> None:
+        """Let the next batches of these drops begin, once."""
+        self._busy.difference_update(drops)
+        self._ready.update(dict.fromkeys(drop for drop in drops if drop in self._lanes))
+        drops.clear()
+        self._begin()
+
+    async def _commit(self, batch: list[_Waiting], drops: list[str], until_s: float) -> list[Told]:
         """Settle in one transaction; do it again while that makes sense (rule 4)."""
         loop = asyncio.get_running_loop()
+        claims = [waiting.claim for waiting in batch]
         while True:
             try:
                 async with self._database.transaction() as connection:
-                    return await self._settler.settle_in(connection, claims, "request", self._clock_ms())
+                    return await self._settler.settle_in(
+                        connection, claims, "request", self._clock_ms(), lambda: self._leave(drops)
+                    )
             except ClashError as error:
                 if loop.time() > until_s:
                     raise ServiceAwayError("decisions keep getting in each other's way") from error

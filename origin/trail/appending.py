@@ -50,16 +50,21 @@ class Trail:
 
     def __init__(self, drop: str, tail: Tail, issuer: str, keys: SigningKeys) -> None:
         self._drop = drop
-        self.tail = tail
+        self._position, self._hash, self._settled = tail
         self._issuer = issuer
         self._keys = keys
         self.entries: list[NewEntry] = []
         self.heads: list[NewHead] = []
 
     @property
+    def tail(self) -> Tail:
+        """Where it ends by now."""
+        return Tail(self._position, self._hash, self._settled)
+
+    @property
     def place(self) -> tuple[int, str]:
         """The position that the next entry will have, and the hash before it."""
-        return self.tail.position + 1, show_hash(self.tail.hash)
+        return self._position + 1, show_hash(self._hash)
 
     def append(self, kind: Kind, claim_id: str, units: int, content: bytes, facts: Facts, at_ms: int) -> None:  # noqa: PLR0913, PLR0917 - what an entry has
         """Append one entry.
@@ -72,21 +77,22 @@ class Trail:
             facts: what is stored beside it.
             at_ms: the instant of the decision.
         """
-        tail = self.tail
+        self._position += 1
+        self._settled += units
         entry = Entry(
             drop=self._drop,
-            position=tail.position + 1,
+            position=self._position,
             kind=kind,
             claim_id=claim_id,
             units=units,
-            settled=tail.settled + units,
+            settled=self._settled,
             at_ms=at_ms,
             content=digest_content(content),
             facts=digest_facts(facts),
         )
-        self.tail = Tail(entry.position, extend_chain(tail.hash, digest_entry(entry)), entry.settled)
-        self.entries.append(NewEntry(entry, self.tail.hash))
-        if entry.position % HEAD_EVERY == 0:
+        self._hash = extend_chain(self._hash, digest_entry(entry))
+        self.entries.append(NewEntry(entry, self._hash))
+        if self._position % HEAD_EVERY == 0:
             self.heads.append(sign_head(self._drop, self.tail, self._issuer, self._keys, at_ms))
 
 

@@ -1,9 +1,11 @@
 """SQL of the audit trail.
 
-Whoever appends holds the lock of the drop's row; readers need none, because entries never change.
+Whoever appends holds the lock of the drop's row; readers need none, because entries never change. Entries go in by
+COPY, as settlements do (`origin.settlement.settlements_store`).
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from origin.database import Connection
@@ -21,7 +23,7 @@ ASK_TAILS: Final = """
 """
 _ADD: Final = """
     COPY trail_entries (drop, position, kind, claim_id, units, settled, at_ms, content, facts, hash) FROM STDIN
-      (FORMAT BINARY)
+      (FORMAT BINARY) WHERE random() >= 0
 """
 _ADD_TYPES: Final = ("text", "int8", "text", "text", "int4", "int8", "int8", "bytea", "bytea", "bytea")
 _ADD_HEAD: Final = "INSERT INTO trail_heads VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING"
@@ -144,13 +146,15 @@ def read_tails(rows: Iterable[tuple[Any, ...]]) -> dict[str, Tail]:
     return {drop: Tail(position, chained, settled) for drop, position, chained, settled in rows}
 
 
-async def write_trail(connection: Connection, entries: Sequence[NewEntry], heads: Sequence[NewHead]) -> None:
-    """Store what was appended, within the transaction that decided."""
-    if not entries:
+async def write_trail(connection: Connection, entries: Iterable[NewEntry], heads: Sequence[NewHead]) -> None:
+    """Store what was appended, within the transaction that decided; each is asked for when those before are sent."""
+    rest = iter(entries)
+    first = next(rest, None)
+    if first is None:
         return
     async with connection.cursor() as cursor, cursor.copy(_ADD) as copy:
         copy.set_types(_ADD_TYPES)
-        for entry, chained in entries:
+        for entry, chained in chain((first,), rest):
             digests = (bytes.fromhex(entry.content), bytes.fromhex(entry.facts), chained)
             told = (entry.position, entry.kind, entry.claim_id, entry.units, entry.settled, entry.at_ms)
             await copy.write_row((entry.drop, *told, *digests))

@@ -2,7 +2,9 @@
 
 import json
 
-from shared.claims.receipts import commit_holder, encode_receipt, write_receipt
+import pytest
+
+from shared.claims.receipts import Paid, Pickup, ReceiptForm, commit_holder, encode_receipt, write_receipt
 from tests import samples
 
 
@@ -46,3 +48,17 @@ def test_two_receipts_of_one_viewer_cannot_be_tied_together() -> None:
         for viewer in (samples.VIEWER, samples.OTHER_VIEWER)
     }
     assert len(commitments) == 4
+
+
+@pytest.mark.parametrize("pickup", [None, Pickup(place="stall-1", from_ms=1, until_ms=2)], ids=["kept", "picked up"])
+@pytest.mark.parametrize("paid", [None, "card"], ids=["not paid", "paid"])
+@pytest.mark.parametrize("quantity", [1, 3])
+def test_a_filled_in_form_is_the_receipt_byte_for_byte(quantity: int, paid: Paid | None, pickup: Pickup | None) -> None:
+    issuer = 'https://origin.example/"jti":"x","run_numbers":["'  # whatever an operator calls it
+    lines = [{"sku": "sku-1", "quantity": quantity, "unit_minor": 5}]
+    form = ReceiptForm(samples.make_claim(lines=lines), issuer, samples.NOW_MS, paid, pickup)
+    for number, viewer in enumerate((samples.VIEWER, "B" * 43)):
+        claim = samples.make_claim(lines=lines, jti=f"{number:022}", cnf={"jkt": viewer})
+        place = (number + 1, "h" * 43)
+        made = write_receipt(claim, issuer, 7 + number, samples.NOW_MS, paid, place=place, pickup=pickup)
+        assert form.fill(claim, 7 + number, place) == encode_receipt(made)
