@@ -19,6 +19,10 @@ from origin.catalogue.publishing import Publisher, read_clock_ms
 from origin.catalogue.windows import Windows
 from origin.config import Config
 from origin.database import Database
+from origin.fulfilment.courier import Courier
+from origin.fulfilment.handoffs import Handoffs
+from origin.fulfilment.partners import Partners
+from origin.fulfilment.reporting import Reporting
 from origin.insight.edges import Edges
 from origin.insight.intake import Intake, QueueReader
 from origin.insight.reconcile_loop import ReconcileLoop
@@ -101,6 +105,9 @@ class Parts:
             **Credits(self.database, self.trust, read_clock_ms).handlers(),
             **Dues(self.database).handlers(),
             **Refunds(self.database, self.settler, self.cashier, read_clock_ms).handlers(),
+            **Partners(self.database, read_clock_ms, loopback=config.loopback_partners).handlers(),
+            **Handoffs(self.database, read_clock_ms).handlers(),
+            **Reporting(self.database, read_clock_ms).handlers(),
             **Scanners(self.database, read_clock_ms).handlers(),
             **Syncing(self.database, config.public_url, config.signing_keys, read_clock_ms).handlers(),
             **ScannerPage().handlers(),
@@ -116,7 +123,8 @@ class Parts:
     async def run(self, _: Starlette) -> AsyncIterator[None]:
         """Start the parts, and end them in the order that loses nothing."""
         await self.database.open()
-        running = (self.reader, self.reconciling, Caretaker(self.cashier), self.counting)
+        courier = Courier(self.database, read_clock_ms, loopback=self.config.loopback_partners)
+        running = (self.reader, self.reconciling, Caretaker(self.cashier), courier, self.counting)
         loops = [asyncio.create_task(loop.run()) for loop in running]
         try:
             yield

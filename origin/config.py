@@ -14,6 +14,7 @@
 | `CLIPTILL_CARDS` | who takes cards: `sandbox` or `stripe` | nobody: offers to be paid by card cannot be paid |
 | `CLIPTILL_CARDS_KEY`, `CLIPTILL_CARDS_WEBHOOK_SECRET` | API key there, and what its messages are signed with | needed with `CLIPTILL_CARDS` |
 | `CLIPTILL_CARDS_URL` | base address of its API | needed with `sandbox`; with `stripe`, Stripe's own |
+| `CLIPTILL_PARTNERS` | where partners may be: `loopback` also allows plain http to this machine, for development | at https addresses only |
 | `CLIPTILL_LISTEN` | `host:port` to listen at | 127.0.0.1, port of `CLIPTILL_PUBLIC_URL` |
 | `CLIPTILL_INTAKE_INTERVAL_MS` | pause between two looks into an empty queue | `500` |
 | `CLIPTILL_RECONCILE_INTERVAL_S` | pause between two reconciliations by the service itself; `0`: only cron's | `60` |
@@ -74,6 +75,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     reconcile_interval_s: int = 60
     event_retention_days: int = 90
     cards: CardsConfig | None = None
+    loopback_partners: bool = False
 
 
 def read_config(environment: Mapping[str, str]) -> Config:
@@ -106,6 +108,7 @@ def read_config(environment: Mapping[str, str]) -> Config:
         ),
         event_retention_days=_read_number(environment, "CLIPTILL_EVENT_RETENTION_DAYS", 90, 1, _MAX_RETENTION_DAYS),
         cards=_read_cards(environment),
+        loopback_partners=_read_partners(environment),
     )
 
 
@@ -126,6 +129,13 @@ def _read_cards(environment: Mapping[str, str]) -> CardsConfig | None:
         key=environment["CLIPTILL_CARDS_KEY"],
         webhook_secret=environment["CLIPTILL_CARDS_WEBHOOK_SECRET"],
     )
+
+
+def _read_partners(environment: Mapping[str, str]) -> bool:
+    given = environment.get("CLIPTILL_PARTNERS")
+    if given not in (None, "", "loopback"):
+        raise ConfigurationError("CLIPTILL_PARTNERS is not loopback")
+    return given == "loopback"
 
 
 def _read_url(environment: Mapping[str, str], name: str) -> str:

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from origin import guard, metrics, service
 from origin.catalogue import operators, windows
+from origin.fulfilment import handoffs, partners, reporting
 from origin.insight import edges, reports
 from origin.money import crediting, dues, paying, refunding
 from origin.pickup import page, passes, scanners, syncing
@@ -33,6 +34,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *refunding.OPERATIONS,
     *crediting.OPERATIONS,
     *dues.OPERATIONS,
+    *partners.OPERATIONS,
+    *handoffs.OPERATIONS,
+    *reporting.OPERATIONS,
     *scanners.OPERATIONS,
     *syncing.OPERATIONS,
     *page.OPERATIONS,

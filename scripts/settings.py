@@ -187,6 +187,7 @@ def origin_environment(
         "CLIPTILL_CARDS_URL": addresses.payments_url,
         "CLIPTILL_CARDS_KEY": kept.cards_key,
         "CLIPTILL_CARDS_WEBHOOK_SECRET": kept.cards_webhook_secret,
+        "CLIPTILL_PARTNERS": "loopback",
         "CLIPTILL_DATA": str(options.data),
     }
 

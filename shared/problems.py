@@ -36,6 +36,8 @@ class Code(StrEnum):
     ENTRY_UNKNOWN = "entry_unknown"
     RUN_UNKNOWN = "run_unknown"
     SCANNER_UNKNOWN = "scanner_unknown"
+    PARTNER_UNKNOWN = "partner_unknown"
+    HANDOFF_UNKNOWN = "handoff_unknown"
     ALREADY_EXISTS = "already_exists"
     REVISION_CONFLICT = "revision_conflict"
     # admission
@@ -123,6 +125,8 @@ TABLE: Final[dict[Code, Meaning]] = {
     Code.ENTRY_UNKNOWN: Meaning(404, "The audit trail has no such entry"),
     Code.RUN_UNKNOWN: Meaning(404, "There is no report of such a run"),
     Code.SCANNER_UNKNOWN: Meaning(404, "The scanner is not known"),
+    Code.PARTNER_UNKNOWN: Meaning(404, "The partner is not known"),
+    Code.HANDOFF_UNKNOWN: Meaning(404, "Nothing of this claim was handed on"),
     Code.ALREADY_EXISTS: Meaning(409, "Something else exists under this name"),
     Code.REVISION_CONFLICT: Meaning(409, "The change does not fit what is stored"),
     Code.DROP_NOT_OPEN: Meaning(409, "The drop has not opened yet"),

@@ -29,7 +29,8 @@ _DROPS: Final = """
       when_origin_away, hold_s, late_payment, pickup, allotment_of, release_at_ms, (
         SELECT coalesce(jsonb_agg(jsonb_build_object('creator', creator, 'share_bp', share_bp) ORDER BY creator), '[]')
         FROM drop_shares WHERE drop_shares.drop = drops.drop
-      ), free, held, settled, received, released, stock_version, pickup_from_ms, pickup_until_ms, next_number > 1
+      ), partner, free, held, settled, received, released, stock_version, pickup_from_ms, pickup_until_ms,
+      next_number > 1
     FROM drops
 """
 _OFFERS: Final = "SELECT offer, drop, kind, names, descriptions, image, prices, payment FROM offers"
@@ -43,10 +44,11 @@ _PUT_CREATOR: Final = """
 _ADD_DROP: Final = """
     INSERT INTO drops (drop, run, sku, total, free, opens_at_ms, closes_at_ms, mode, max_quantity, per_viewer_cap,
       when_origin_away, hold_s, late_payment, pickup, pickup_from_ms, pickup_until_ms, allotment_of, release_at_ms,
-      created_ms, updated_ms)
+      partner, created_ms, updated_ms)
     VALUES (%(drop)s, %(run)s, %(sku)s, %(total)s, %(total)s, %(opens_at_ms)s, %(closes_at_ms)s, %(mode)s,
       %(max_quantity)s, %(per_viewer_cap)s, %(when_origin_away)s, %(hold_s)s, %(late_payment)s, %(pickup)s,
-      %(pickup_from_ms)s, %(pickup_until_ms)s, %(allotment_of)s, %(release_at_ms)s, %(now)s, %(now)s)
+      %(pickup_from_ms)s, %(pickup_until_ms)s, %(allotment_of)s, %(release_at_ms)s, %(partner)s,
+      %(now)s, %(now)s)
 """
 _CHANGE_DROP: Final = """
     UPDATE drops SET free = free + (%(total)s - released + received - total), total = %(total)s - released + received,
@@ -54,7 +56,8 @@ _CHANGE_DROP: Final = """
       closes_at_ms = %(closes_at_ms)s, mode = %(mode)s, max_quantity = %(max_quantity)s,
       per_viewer_cap = %(per_viewer_cap)s, when_origin_away = %(when_origin_away)s, hold_s = %(hold_s)s,
       late_payment = %(late_payment)s, pickup = %(pickup)s, pickup_from_ms = %(pickup_from_ms)s,
-      pickup_until_ms = %(pickup_until_ms)s, release_at_ms = %(release_at_ms)s, updated_ms = %(now)s,
+      pickup_until_ms = %(pickup_until_ms)s, release_at_ms = %(release_at_ms)s, partner = %(partner)s,
+      updated_ms = %(now)s,
       stock_version = stock_version + CASE WHEN total = %(total)s - released + received THEN 0 ELSE 1 END
     WHERE drop = %(drop)s
 """

@@ -12,6 +12,7 @@ from origin.catalogue import catalogue_store as store
 from origin.catalogue.catalogue_store import DropState
 from origin.catalogue.publishing import read_clock_ms
 from origin.database import Connection, Database
+from origin.fulfilment.partners_store import find_partners
 from origin.pickup.zones import resolve_pickup
 from shared.catalogue.drops import check_allotment, check_drop, sort_shares
 from shared.catalogue.entries import (
@@ -149,6 +150,8 @@ async def _store_drop(connection: Connection, body: DropBody, now_ms: int) -> Pr
     unknown = [share.creator for share in body.shares if share.creator not in known]
     if unknown:
         return Problem(code=Code.CREATOR_UNKNOWN, detail=f"At $.shares: {unknown[0]}.")
+    if body.partner is not None and not await find_partners(connection, [body.partner]):
+        return Problem(code=Code.PARTNER_UNKNOWN, detail="At $.partner.")
     pickup = None if body.pickup is None else resolve_pickup(body.pickup)
     if isinstance(pickup, Problem):
         return pickup

@@ -118,7 +118,9 @@ COLLECTIONS: Final[tuple[Collection, ...]] = (
     ),
     Collection(
         kind="drop", plural="drops", body=DropBody, view=DropView, page=DropPage,
-        unknown=Code.DROP_UNKNOWN, refusals=(Code.REVISION_CONFLICT, Code.TOTAL_BELOW_TAKEN, Code.CREATOR_UNKNOWN),
+        unknown=Code.DROP_UNKNOWN, refusals=(
+            Code.REVISION_CONFLICT, Code.TOTAL_BELOW_TAKEN, Code.CREATOR_UNKNOWN, Code.PARTNER_UNKNOWN,
+        ),
     ),
     Collection(
         kind="offer", plural="offers", body=OfferBody, view=OfferBody, page=OfferPage,

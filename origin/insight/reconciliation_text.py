@@ -36,6 +36,8 @@ EXPLAINED: Final[dict[FindingCode, str]] = {
     "provider_differs": "the payment provider does not have of a payment what is noted here: a refund came back, say",
     "ledger_differs": "the ledger does not say of this payment what the payment says",
     "shares_differ": "creators are not owed of this payment what their shares of it come to",
+    "handoff_dead": "its partner did not take what it was told of this claim: POST /v1/handoffs/CLAIM/resend",
+    "handoff_failed": "its partner reports that it cannot send, or hand over, what this claim is for",
 }
 
 

@@ -10,6 +10,7 @@ Rules:
 5. The ledger says the same as the payments: what is captured and not refunded is what creators' sales got of it.
 6. Creators are owed what their shares come to of what was paid for goods and is not to go back. It is computed anew,
    from the rule as it is published (`shared.money.splits`), and not by what made the entries.
+7. What a partner must send was taken by it, and it does not say that it cannot.
 """
 
 from collections.abc import Sequence
@@ -81,6 +82,11 @@ _ORPHANS: Final = """
     SELECT coalesce(due.payment, owed.payment), 'shares_differ', coalesce(due.part, 0) - coalesce(owed.part, 0),
       coalesce(due.currency, owed.currency)
     FROM due FULL JOIN owed USING (payment, account, currency) WHERE coalesce(due.part, 0) <> coalesce(owed.part, 0)
+    UNION ALL
+    SELECT claim_id, 'handoff_dead', 0, NULL FROM handoffs WHERE handoffs.state = 'dead'
+    UNION ALL
+    SELECT claim_id, 'handoff_failed', 0, NULL FROM handoffs JOIN settlements USING (claim_id)
+    WHERE progress = 'failed' AND status = 'settled'
     UNION ALL
     SELECT payment, 'ledger_differs', captured_minor - refunded_minor, captured_currency
     FROM looked_at AS payments WHERE (captured_minor, refunded_minor) <> (

@@ -117,6 +117,7 @@ class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
             instant what is free goes to the other drop. `total` counts them here, and not there, whatever went since.
         shares: what creators have of each sale that is paid through here, at most 10,000 basis points together; the
             rest is the shop's. Fixed once the drop has opened, or sold.
+        partner: who sends or hands over what is sold, and is told of each settled claim; earlier ones, too.
     """
 
     drop: Identifier
@@ -135,6 +136,7 @@ class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     allotment_of: Identifier | None = None
     release_at_ms: InstantMs | None = None
     shares: Annotated[tuple[Share, ...], Meta(max_length=50)] = ()
+    partner: Identifier | None = None
 
 
 class DropView(DropBody, frozen=True, kw_only=True):

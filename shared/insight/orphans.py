@@ -1,4 +1,4 @@
-"""Money without goods, goods without money: what breaks "paid means goods or refund". Pure.
+"""What breaks "paid means goods or refund", what creators are owed wrongly, and goods that went nowhere. Pure.
 
 | Code | Meaning |
 |---|---|
@@ -11,6 +11,8 @@
 | `provider_differs` | the provider does not have of a payment what is noted here: a refund came back, say |
 | `ledger_differs` | the ledger does not say of a payment what the payment says |
 | `shares_differ` | creators are not owed of a payment what their shares of it come to |
+| `handoff_dead` | a partner did not take what it was told of a claim, and it is not tried any more |
+| `handoff_failed` | a partner reports that it cannot send, or hand over, what was sold |
 """
 
 from typing import Literal
@@ -27,6 +29,8 @@ OrphanCode = Literal[
     "provider_differs",
     "ledger_differs",
     "shares_differ",
+    "handoff_dead",
+    "handoff_failed",
 ]
 
 

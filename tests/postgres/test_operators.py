@@ -62,6 +62,7 @@ STOCK: Final[dict[str, Any]] = {
     "allotment_of": None,
     "release_at_ms": None,
     "shares": [],
+    "partner": None,
     "received": 0,
     "released": 0,
     "free": 50,

@@ -178,6 +178,7 @@ def origin_settings(conninfo: str, folder: str) -> dict[str, str]:
         "CLIPTILL_KV_NAMESPACE": "manifests",
         "CLIPTILL_QUEUE": "events",
         "CLIPTILL_RECONCILE_INTERVAL_S": "0",
+        "CLIPTILL_PARTNERS": "loopback",
     }
 
 
@@ -203,7 +204,7 @@ class World:
         """Empty all tables that these tests write."""
         self.patiently(
             "TRUNCATE settlements, trail_entries, trail_heads, drops, offers, clips, creators, manifests, edge_nodes, "
-            "payment_messages, ledger_entries, wallets, creator_dues, scanners CASCADE"
+            "payment_messages, ledger_entries, wallets, creator_dues, scanners, partners CASCADE"
         )
         self.execute("DELETE FROM api_keys WHERE kind = 'scanner'")
 

@@ -57,6 +57,7 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ("CLIPTILL_LISTEN", "8080"),
         ("CLIPTILL_LISTEN", "127.0.0.1:0"),
         ("CLIPTILL_LISTEN", "127.0.0.1:65536"),
+        ("CLIPTILL_PARTNERS", "everywhere"),
         ("CLIPTILL_INTAKE_INTERVAL_MS", "0"),
         ("CLIPTILL_INTAKE_INTERVAL_MS", "soon"),
         ("CLIPTILL_RECONCILE_INTERVAL_S", "-1"),
