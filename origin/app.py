@@ -29,7 +29,7 @@ from origin.insight.reconcile_loop import ReconcileLoop
 from origin.insight.reconciliation import Reconciler
 from origin.insight.reports import Reports
 from origin.metrics import Metrics
-from origin.middleware import Shell, tell_http_exception
+from origin.middleware import Front, Shell, tell_http_exception
 from origin.money.caretaking import Caretaker
 from origin.money.cashier import Cashier
 from origin.money.crediting import Credits
@@ -49,6 +49,7 @@ from origin.settlement.confirming import Confirmations, CountKeeper
 from origin.settlement.counter import Counter
 from origin.settlement.holding import Holding
 from origin.settlement.presenting import Trust
+from origin.settlement.settlements import PATH as SETTLEMENTS
 from origin.settlement.settlements import Settlements
 from origin.settlement.settling import Settler
 from origin.settlement.streams import Watcher
@@ -142,14 +143,15 @@ class Parts:
             await self.database.close()
 
 
-def build_app(config: Config, conninfo: str) -> Starlette:
+def build_app(config: Config, conninfo: str) -> Front:
     """Return the application; nothing is opened before its lifespan starts."""
     parts = Parts(config, conninfo)
+    handlers = parts.handlers()
     app = Starlette(
-        routes=make_routes(parts.handlers()),
+        routes=make_routes(handlers),
         middleware=[Middleware(Shell)],
         exception_handlers={HTTPException: tell_http_exception},
         lifespan=parts.run,
     )
     app.router.redirect_slashes = False
-    return app
+    return Front(app, SETTLEMENTS, handlers["settle_claim"])

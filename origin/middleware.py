@@ -12,14 +12,16 @@ Rules:
 from typing import Final
 
 import structlog
+from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from origin.database import ClashError
-from origin.responses import refuse
+from origin.responses import Handler, refuse, write_headers
 from origin.settlement.writer import OverloadedError
 from shared.errors import ServiceAwayError
 from shared.problems import Code, Problem
@@ -32,6 +34,7 @@ EVERY_ANSWER: Final = {
     "Timing-Allow-Origin": "*",
     "X-Content-Type-Options": "nosniff",
 }
+_EVERY_ANSWER_RAW: Final = write_headers(EVERY_ANSWER)
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, DPoP, Content-Type",
@@ -40,6 +43,38 @@ _PREFLIGHT: Final = {
 _HTTP_CODES: Final = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED}
 
 log = structlog.get_logger(__name__)
+
+
+class Front:
+    """Settles claims past the framework's own layers, and hands on everything else; outermost.
+
+    What is asked for most is recognised by method and path, and has the answers, the headers and the logs that it
+    would have behind the framework.
+
+    Args:
+        app: the framework's app, which answers everything.
+        path: where claims are settled.
+        settle: the handler that it would call.
+    """
+
+    def __init__(self, app: Starlette, path: str, settle: Handler) -> None:
+        self.app, self._path, self._settle = app, path, settle
+        self._route = next(route for route in app.routes if isinstance(route, Route) and route.path == path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or scope["path"] != self._path or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        scope["route"] = self._route
+        try:
+            response = await self._settle(Request(scope, receive))
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001 - it is logged, and answered as what it is
+            response = tell_failure(scope, error)
+        response.raw_headers += _EVERY_ANSWER_RAW
+        await response(scope, receive, send)
 
 
 class Shell:

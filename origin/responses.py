@@ -23,9 +23,25 @@ MOST_DIGITS: Final = 15  # of a number in a path or a query
 _DIGITS: Final = 9  # of a Content-Length that is worth reading
 
 Handler = Callable[[Request], Awaitable[Response]]
+RawHeaders = tuple[tuple[bytes, bytes], ...]
 T = TypeVar("T")
 
 _ENCODER: Final = msgspec.json.Encoder()
+
+
+class Prepared(Response):
+    """An answer whose lasting headers are bytes already, its type among them."""
+
+    def __init__(self, body: bytes, status: int, lasting: RawHeaders, changing: Mapping[str, str]) -> None:
+        self.status_code = status
+        self.background = None
+        self.body = body
+        self.raw_headers = [*lasting, *write_headers(changing), (b"content-length", b"%d" % len(body))]
+
+
+def write_headers(headers: Mapping[str, str]) -> RawHeaders:
+    """Return headers as they are sent."""
+    return tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
 
 
 def read_number(text: str) -> int | None:
@@ -44,11 +60,18 @@ def refuse(problem: Problem, headers: Mapping[str, str] | None = None) -> Respon
     return Response(encode_problem(problem), problem.status, {**NOT_KEPT, **wait, **(headers or {})}, MEDIA_TYPE)
 
 
+def read_header(request: Request, name: bytes) -> list[bytes]:
+    """Return the values of a header (`name` in lower case), as received; Starlette decodes all headers to find one."""
+    return [value for known, value in request.scope["headers"] if known == name]
+
+
 async def read_body(request: Request, max_bytes: int) -> bytes | Problem:
     """Return the body, or a problem when it is larger: no more is read than one chunk beyond `max_bytes`."""
+    length = (read_header(request, b"content-length") or [b"0"])[0]
+    if length == b"0" and not read_header(request, b"transfer-encoding"):
+        return b""  # RFC 9112, section 6.3
     too_large = Problem(code=Code.BODY_TOO_LARGE, detail=f"At most {max_bytes} bytes are read.")
-    length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or len(length) > _DIGITS or int(length) > max_bytes:
+    if not length.isdigit() or len(length) > _DIGITS or int(length) > max_bytes:
         return too_large
     body = bytearray()
     async for chunk in request.stream():

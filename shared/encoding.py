@@ -5,13 +5,15 @@ lists of fields hash alike.
 """
 
 import hashlib
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
-from binascii import b2a_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
 from typing import Final
 
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_STANDARD: Final = bytes.maketrans(b"-_+/=", b"+/!!!")  # what is of the other alphabet becomes what is of none
+# By the characters beyond the last four: what completes them, and which may be last, no bit beyond a byte being set.
+_PADDING: Final = (b"", b"", b"==", b"=")
+_LAST: Final = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 _LENGTHS: Final = tuple(number.to_bytes(4, "big") for number in range(256))  # of nearly all fields
 
 
@@ -24,10 +26,11 @@ def decode_base64url(text: str | bytes) -> bytes | None:
     """Return the bytes that `text` encodes, or None when it is not the one canonical encoding of them."""
     try:
         encoded = text.encode("ascii") if isinstance(text, str) else text
-        raw = urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4))
-    except (Base64Error, ValueError):
+        rest = len(encoded) % 4
+        raw = a2b_base64(encoded.translate(_STANDARD) + _PADDING[rest], strict_mode=True)
+    except ValueError:
         return None
-    return raw if urlsafe_b64encode(raw).rstrip(b"=") == encoded else None
+    return raw if not rest or encoded[-1] in _LAST[rest] else None
 
 
 def digest_fields(domain: str, fields: Iterable[str]) -> bytes:

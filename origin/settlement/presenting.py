@@ -9,7 +9,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from origin.responses import refuse
+from origin.responses import read_header, refuse
 from origin.settlement.proofs import MAX_PROOF_BYTES, check_proof
 from shared.claims.keys import ClaimKey
 from shared.claims.tokens import MAX_TOKEN_BYTES, Claim, ClaimFault, hash_token, read_claim, verify_claim
@@ -78,13 +78,13 @@ def authenticate(request: Request, trust: Trust, now_s: int, *, current: bool) -
     )
     if isinstance(claim, ClaimFault):
         return Problem(code=claim.code)
-    proofs = request.headers.getlist("dpop")
+    proofs = read_header(request, b"dpop")
     if not any(proofs):
         return Problem(code=Code.PROOF_MISSING)
     if len(proofs) > 1 or len(proofs[0]) > MAX_PROOF_BYTES:
         return Problem(code=Code.PROOF_MALFORMED)
     fault = check_proof(
-        proofs[0],
+        proofs[0].decode("latin-1"),
         method=request.method,
         url=trust.audience + request.scope["path"],
         token_hash=hash_token(token),
@@ -101,10 +101,10 @@ def challenge(problem: Problem) -> Response:
 
 
 def _read_token(request: Request) -> str | Problem:
-    given = request.headers.getlist("authorization")
+    given = read_header(request, b"authorization")
     if not any(given):
         return Problem(code=Code.CLAIM_MISSING)
-    scheme, _, token = given[0].partition(" ")
+    scheme, _, token = given[0].decode("latin-1").partition(" ")
     if len(given) > 1 or len(token) > MAX_TOKEN_BYTES:
         return Problem(code=Code.CLAIM_MALFORMED)
     if scheme.lower() != _SCHEME or not token:

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from origin.database import Database
-from origin.responses import NOT_KEPT, Handler, read_json, refuse
+from origin.responses import NOT_KEPT, Handler, Prepared, read_json, refuse, write_headers
 from origin.settlement.answers import (
     Decision,
     HeldClaim,
@@ -39,10 +39,11 @@ from origin.settlement.streams import Watcher
 from origin.settlement.writer import LateError, Writer
 from shared.claims.states import State
 from shared.claims.tokens import Claim, fingerprint_claim
-from shared.openapi import Answer, Operation, Parameter
-from shared.problems import Code, Problem
+from shared.openapi import JSON, Answer, Operation, Parameter
+from shared.problems import MEDIA_TYPE, Code, Problem
 from shared.structs import ClaimId, Strict
 
+PATH: Final = "/v1/settlements"
 MAX_BODY_BYTES: Final = 4_096
 STREAM_S: Final = 300.0  # then a client that still waits connects again
 STOPPING_S: Final = 2.0  # for streams to end properly when this process does
@@ -84,14 +85,14 @@ OPERATIONS: Final = (
     Operation(
         id="warm_settlements",
         method="GET",
-        path="/v1/settlements",
+        path=PATH,
         summary="Nothing: lets a browser connect, and ask for its preflight, before the viewer taps.",
         answers={204: Answer(description="Nothing.", media_types=())},
     ),
     Operation(
         id="settle_claim",
         method="POST",
-        path="/v1/settlements",
+        path=PATH,
         summary="Settle a claim, once: the same claim again has the same answer, byte for byte.",
         description=_REFUSED,
         security=SECURITY,
@@ -132,6 +133,9 @@ OPERATIONS: Final = (
     ),
 )  # fmt: skip
 
+_LASTING: Final = {
+    media_type: write_headers({**NOT_KEPT, "Content-Type": media_type}) for media_type in (JSON, MEDIA_TYPE)
+}
 _DECODER: Final = msgspec.json.Decoder(SettlementRequest)
 _EMPTY: Final = SettlementRequest()
 
@@ -257,4 +261,4 @@ class Settlements:
 
 def respond(reply: Reply, headers: Mapping[str, str]) -> Response:
     """Return an answer over HTTP."""
-    return Response(reply.body, reply.status, {**NOT_KEPT, **headers}, reply.media_type)
+    return Prepared(reply.body, reply.status, _LASTING[reply.media_type], headers)

@@ -39,7 +39,7 @@ def test_beyond_what_may_wait_it_is_503_with_retry_after(
     async def act() -> None:
         transport = httpx.ASGITransport(app)
         async with (
-            app.router.lifespan_context(app),
+            app.app.router.lifespan_context(app.app),
             httpx.AsyncClient(transport=transport, base_url=PUBLIC_URL) as client,
         ):
             with world.hold() as hold:

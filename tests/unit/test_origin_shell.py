@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import openapi_spec_validator
 import pytest
-import structlog
+import structlog.testing
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from origin.database import ClashError
 from origin.logs import configure_logs, describe_exception
-from origin.middleware import Shell, tell_http_exception
+from origin.middleware import Front, Shell, tell_http_exception
 from origin.routes import OPERATIONS, describe, make_routes
 from origin.settlement.writer import OverloadedError
 from shared.errors import CliptillError, ServiceAwayError
@@ -93,6 +93,31 @@ def test_answer_that_has_begun_is_broken_off_not_replaced() -> None:
 
     with pytest.raises(ValueError, match=SECRET):
         asyncio.run(ask_once())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [None, OverloadedError(SECRET), ServiceAwayError(SECRET), ValueError(SECRET)],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_goes_past_the_framework_is_answered_and_logged_as_behind_it(error: Exception | None) -> None:
+    async def handler(_: Request) -> Response:
+        if error is not None:
+            raise error
+        return Response(b"fine", headers={"Cache-Control": "no-store"})
+
+    routes = [Route("/settle", handler, methods=["POST"])]
+    behind = Starlette(routes=routes, middleware=[Middleware(Shell)])
+
+    async def tell(app: Any, path: str, method: str) -> tuple[Any, ...]:
+        with structlog.testing.capture_logs() as logs:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://origin") as client:
+                answer = await client.request(method, path)
+        return answer.status_code, answer.headers, answer.content, logs
+
+    for method, path in (("POST", "/settle"), ("GET", "/settle"), ("POST", "/other"), ("OPTIONS", "/settle")):
+        told = asyncio.run(tell(Front(behind, "/settle", handler), path, method))
+        assert told == asyncio.run(tell(behind, path, method))
 
 
 def test_description_is_openapi_and_lists_every_operation() -> None:
