@@ -53,7 +53,7 @@ class Guard:
         self._kind: KeyKind = kind
 
     def __call__(self, handler: Handler) -> Handler:
-        """Return the handler, behind the guard; it finds the key's name in `request.state.holder`."""
+        """Return the handler, behind the guard; `holder_of` tells it the key's name."""
 
         async def guarded(request: Request) -> Response:
             given = _BEARER.fullmatch(request.headers.get("authorization", ""))

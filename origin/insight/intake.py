@@ -15,6 +15,7 @@ Rules:
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 import structlog
@@ -207,10 +208,11 @@ class Intake:
         stored: list[Delivery] = []
         for delivery in deliveries:
             try:
-                taken = taken.plus(await self._take_together([delivery]))
+                alone = await self._database.repeat(partial(self.store_batches, deliveries=[delivery]))
+                taken = taken.plus(self.count(alone))
                 stored.append(delivery)
             except ClashError:
-                continue
+                log.warning("intake_clash", deliveries=1)
             except CliptillError:
                 raise
             except Exception:

@@ -4,6 +4,7 @@ What is compared and found is decided by `shared.insight.reconciliation`; here i
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -11,7 +12,7 @@ import structlog
 from origin.catalogue.publishing import Publisher
 from origin.catalogue.stock_store import read_stock
 from origin.config import Config
-from origin.database import ClashError, Connection, Database
+from origin.database import Connection, Database
 from origin.insight import minutes_store, runs_store
 from origin.insight import reconciliation_store as store
 from origin.insight.event_store import Expired, drop_expired, make_partitions
@@ -166,25 +167,27 @@ class Reconciler:
         repaired, oldest_ms = 0, None
         after = ("", "")
         while True:
-            try:
-                async with self._database.transaction() as connection:
-                    page = await store.read_unverified(connection, after, REPAIR_BATCH)
-                    good, forged = self._verify(page)
-                    free = [claim for _, claim in good if claim.total_minor == 0]
-                    now_ms = clock_ms()
-                    if free:
-                        await self._settler.settle_in(connection, free, "event", now_ms)
-                    await store.note_forged(connection, forged, now_ms)
-                    await store.note_verified(connection, good, now_ms)
-            except ClashError:
-                continue  # the service decided one of them at the same time: read again
-            repaired += len(free)
+            page, good, forged = await self._database.repeat(partial(self._repair_page, after, clock_ms))
+            repaired += sum(claim.total_minor == 0 for _, claim in good)
             judged = [oldest_ms] if oldest_ms is not None else []
             judged += [waiting.issued_at_ms for waiting in (*forged, *(waiting for waiting, _ in good))]
             oldest_ms = min(judged, default=None)
             if len(page) < REPAIR_BATCH:
                 return repaired, oldest_ms
             after = (page[-1].drop, page[-1].claim_id)
+
+    async def _repair_page(
+        self, after: tuple[str, str], clock_ms: Callable[[], int], connection: Connection
+    ) -> tuple[list[store.Unverified], list[tuple[store.Unverified, Claim]], list[store.Unverified]]:
+        """Verify one page; return it, and which of it are good, and which forged."""
+        page = await store.read_unverified(connection, after, REPAIR_BATCH)
+        good, forged = self._verify(page)
+        now_ms = clock_ms()
+        free = [claim for _, claim in good if claim.total_minor == 0]
+        await self._settler.settle_in(connection, free, "event", now_ms)
+        await store.note_forged(connection, forged, now_ms)
+        await store.note_verified(connection, good, now_ms)
+        return page, good, forged
 
     def _verify(
         self, page: Sequence[store.Unverified]

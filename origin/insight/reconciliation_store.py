@@ -68,13 +68,14 @@ _CLAIM_FACTS: Final = """
     WHERE issued.issued_at_ms >= %s
     ORDER BY issued.drop, issued.issued_at_ms / 60000, issued.node, issued.claim_id
 """
+# A gap is known since the next batch came of which an event is stored; else, since the node was last heard of.
 _GAP_FACTS: Final = """
-    SELECT nodes.node, nodes.colo, lower(gap) AS first, upper(gap) - 1 AS last, next.known_since_ms
+    SELECT nodes.node, nodes.colo, lower(gap) AS first, upper(gap) - 1 AS last,
+      coalesce((
+        SELECT received_ms FROM edge_events WHERE node = nodes.node AND seq >= upper(gap) ORDER BY seq LIMIT 1
+      ), last_received_ms) AS known_since_ms
     FROM edge_nodes AS nodes
     CROSS JOIN LATERAL unnest(int8multirange(int8range(1, upper(nodes.seen))) - nodes.seen) AS gap
-    LEFT JOIN LATERAL (
-      SELECT min(received_ms) AS known_since_ms FROM edge_events WHERE node = nodes.node AND seq = upper(gap)
-    ) AS next ON true
     WHERE nodes.batches < nodes.highest_seq ORDER BY nodes.node, first
 """
 _INTAKE_FACT: Final = """

@@ -113,8 +113,9 @@ class Credits:
         order = await read_json(request, _DECODER, MAX_BODY_BYTES)
         if isinstance(order, Problem):
             return refuse(order)
-        async with self._database.transaction() as connection:
-            problem = await give_credit(connection, viewer, order, self._clock_ms())
+        problem = await self._database.repeat(
+            lambda connection: give_credit(connection, viewer, order, self._clock_ms())
+        )
         return refuse(problem) if problem is not None else await self._tell(viewer)
 
     async def _read(self, request: Request) -> Response:

@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from origin.apikeys import add_key, make_key
 from origin.database import Connection, Database
-from origin.guard import KEY_CODES, Guard
+from origin.guard import KEY_CODES, Guard, holder_of
 from origin.pickup import scanner_store as store
 from origin.pickup.scanner_store import NewScan, StoredPass
 from origin.pickup.scanners import PublicKey, name_key
@@ -282,5 +282,4 @@ def _row(scan: Scan, digest: bytes, text: str, outcome: Outcome, now_ms: int) ->
 
 
 def _scanner_of(request: Request) -> str:
-    holder: str = request.state.holder
-    return holder.removeprefix(name_key(""))
+    return holder_of(request).removeprefix(name_key(""))

@@ -208,6 +208,18 @@ def test_what_needs_a_person_is_found_and_written_for_one(cron: Cron) -> None:
     assert max(map(len, text.splitlines())) <= 160
 
 
+@pytest.mark.parametrize(
+    "events", [pytest.param([], id="nothing"), pytest.param([{"type": "nonsense"}], id="only what cannot be read")]
+)
+def test_a_gap_is_found_though_the_batch_after_it_has_no_event_that_counts(cron: Cron, events: list[Any]) -> None:
+    node = Node("node-with-gaps")
+    node.seq = 2
+    deliver(cron, node.report(events=events), clock_ms=now_ms() - GAP_GRACE_MS - 60_000)
+    _, report = cron.report()
+    lost = [found["count"] for found in report["report"]["findings"] if found["code"] == "events_lost"]
+    assert lost == [2]
+
+
 def test_manifests_that_the_store_lost_are_written(cron: Cron) -> None:
     query(cron.conninfo, "INSERT INTO creators VALUES ('c', 'C', NULL, 1, 1)")
     query(cron.conninfo, "INSERT INTO clips VALUES ('clip', 'c', '{}', 'en', '{}', '[]', 60, 1, 1)")

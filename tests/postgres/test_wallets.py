@@ -43,6 +43,16 @@ def test_a_claim_is_paid_with_credit_at_once(shop: Till, counter: OriginProcess,
     shop.assert_in_order()
 
 
+def test_the_same_gift_many_times_at_once_is_given_once_and_each_is_told_so(
+    shop: Till, counter: OriginProcess, operator: dict[str, str]
+) -> None:
+    viewer = Viewer()
+    answers = together(lambda _: give(counter, viewer, operator), range(16))
+    assert {(answer.status_code, answer.content) for answer in answers} == {(200, answers[0].content)}
+    assert answers[0].json()["balances"] == [{"currency": "EUR", "amount_minor": 2000}]
+    shop.assert_in_order()
+
+
 def test_too_little_credit_leaves_the_units_held_and_no_trace(
     shop: Till, counter: OriginProcess, operator: dict[str, str]
 ) -> None:
