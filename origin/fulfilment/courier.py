@@ -7,7 +7,8 @@ Rules:
    is served by itself, so one that is slow keeps nobody else waiting.
 3. Only the answer's head is read, within `TIMEOUT_S` for all of it. No redirect is followed, no proxy is asked, no
    certificate goes unchecked, and the address is checked anew before each try.
-4. The answer is noted after the try. Whoever is killed in between has told it, and it is told again, under the same id.
+4. It leaves the database's connections to those who settle: of all that it asks, `TURNS` are at once.
+5. The answer is noted after the try. Whoever is killed in between has told it, and it is told again, under the same id.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ INTERVAL_S: Final = 1.0
 TIMEOUT_S: Final = 10.0
 CONNECT_S: Final = 5.0
 AT_ONCE: Final = 16  # messages of one partner
+TURNS: Final = 2
 _HEADERS: Final = {"content-type": JSON, "user-agent": "cliptill"}
 
 log = structlog.get_logger(__name__)
@@ -63,6 +65,7 @@ class Courier:
         self._loopback = loopback
         self._interval_s = interval_s
         self._serving: dict[str, asyncio.Task[None]] = {}
+        self._turns = asyncio.Semaphore(TURNS)
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S), follow_redirects=False, trust_env=False
         )
@@ -83,9 +86,9 @@ class Courier:
     async def _look(self) -> bool:
         """Read the trails on, and begin to serve who is not served; return whether there is more to be read."""
         try:
-            async with self._database.transaction() as connection:
+            async with self._turns, self._database.transaction() as connection:
                 made = await store.read_trails(connection, self._clock_ms())
-            async with self._database.connection() as connection:
+            async with self._turns, self._database.connection() as connection:
                 partners = await store.list_due_partners(connection, self._clock_ms())
         except (ServiceAwayError, ClashError) as error:
             log.warning("handing_on_waits", reason=str(error))
@@ -111,12 +114,16 @@ class Courier:
             del self._serving[name]
 
     async def _serve_some(self, name: str) -> bool:
-        async with self._database.transaction() as connection:
+        async with self._turns, self._database.transaction() as connection:
             partner = await read_partner(connection, name)
             taken = await store.take_messages(connection, name, self._clock_ms(), AT_ONCE)
         if partner is None or not taken:
             return False
-        delivered = await asyncio.gather(*(self._deliver(partner, message) for message in taken))
+        tries = (self._deliver(partner, message) for message in taken)
+        delivered = await asyncio.gather(*tries, return_exceptions=True)
+        for outcome in delivered:
+            if isinstance(outcome, BaseException):
+                raise outcome
         return all(delivered)
 
     async def _deliver(self, partner: StoredPartner, message: DueMessage) -> bool:
@@ -126,7 +133,7 @@ class Courier:
             answer.status, tries=message.tries, since_ms=message.since_ms, now_ms=now_ms,
             chance=random.random(), retry_after_s=answer.retry_after_s,  # noqa: S311 - no secret
         )  # fmt: skip
-        async with self._database.connection() as connection:
+        async with self._turns, self._database.connection() as connection:
             await store.note_try(connection, message, outcome, answer.text, now_ms)
         if outcome.standing == "dead":
             log.warning("handoff_dead", claim=message.claim_id, partner=partner.partner, answer=answer.text)

@@ -8,6 +8,7 @@ Rules:
 3. Of a claim, only the first message that is not delivered is ever taken: what was sold is told before it is called
    off.
 4. An acknowledgement counts whoever had it, and once; a failure only if nobody has taken the message since.
+5. What was sold over a counter was handed over there: nobody is told of it.
 """
 
 from typing import Final, NamedTuple
@@ -37,9 +38,10 @@ _BEHIND: Final = """
 _READ_ON: Final = """
     WITH told AS (
       INSERT INTO handoffs (drop, position, claim_id, kind, partner, since_ms, next_try_ms)
-      SELECT drop, position, claim_id, kind, %(partner)s, %(now)s, %(now)s FROM trail_entries
-      WHERE drop = %(drop)s AND position > %(position)s AND kind IN ('settled', 'returned')
-        AND position <= %(position)s + %(most)s
+      SELECT entry.drop, position, claim_id, kind, %(partner)s, %(now)s, %(now)s
+      FROM trail_entries AS entry JOIN settlements USING (claim_id)
+      WHERE entry.drop = %(drop)s AND position > %(position)s AND position <= %(position)s + %(most)s
+        AND kind IN ('settled', 'returned') AND source <> 'pos'
       ON CONFLICT DO NOTHING RETURNING position
     )
     UPDATE handoff_cursors SET position = greatest(

@@ -1,4 +1,8 @@
-"""Partners over HTTP: for operators. Who sends or hands over what is sold, and the secret that is shared with each."""
+"""Partners over HTTP: for operators. Who sends or hands over what is sold, and the secret that is shared with each.
+
+An operator's key may name any https address, one inside the operator's own network too: it is trusted as the settings
+are.
+"""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -11,7 +15,7 @@ from starlette.responses import Response
 
 from origin.database import Database
 from origin.fulfilment import partners_store as store
-from origin.fulfilment.partners_store import StoredPartner
+from origin.fulfilment.partners_store import CountedPartner
 from origin.guard import KEY_CODES, Guard
 from origin.responses import BODY_CODES, Handler, read_json, refuse, tell
 from shared.fulfilment.handoffs import PartnerBody, is_partner_address
@@ -134,7 +138,7 @@ class Partners:
         secret = _make_secret()
         async with self._database.transaction() as connection:
             created = await store.put_partner(connection, body, secret, self._clock_ms())
-            stored = await store.read_partner(connection, body.partner)
+            stored = await store.count_messages(connection, body.partner)
         return _tell(stored, secret if created else None)
 
     async def _renew(self, request: Request) -> Response:
@@ -142,7 +146,7 @@ class Partners:
         async with self._database.transaction() as connection:
             if not await store.renew_secret(connection, partner, secret, self._clock_ms()):
                 return refuse(Problem(code=Code.PARTNER_UNKNOWN))
-            stored = await store.read_partner(connection, partner)
+            stored = await store.count_messages(connection, partner)
         return _tell(stored, secret)
 
 
@@ -150,13 +154,13 @@ def _make_secret() -> str:
     return write_secret(secrets.token_bytes(SECRET_BYTES))
 
 
-def _view(stored: StoredPartner, secret: str | None = None) -> PartnerView:
+def _view(stored: CountedPartner, secret: str | None = None) -> PartnerView:
     return PartnerView(
         partner=stored.partner, url=stored.url, waiting=stored.waiting, dead=stored.dead, secret=secret
     )  # fmt: skip
 
 
-def _tell(stored: StoredPartner | None, secret: str | None) -> Response:
+def _tell(stored: CountedPartner | None, secret: str | None) -> Response:
     if stored is None:
         raise AssertionError("a partner was stored and is not there")
     return tell(_view(stored, secret), status=200 if secret is None else 201)

@@ -9,7 +9,8 @@ from origin.database import Connection
 from shared.fulfilment.handoffs import PartnerBody
 from shared.structs import Wire
 
-_COLUMNS: Final = """
+_ONE: Final = "SELECT partner, url, secrets FROM partners WHERE partner = %s"
+_COUNTED: Final = """
     SELECT partner, url, secrets,
       (SELECT count(*) FROM handoffs WHERE handoffs.partner = partners.partner AND state = 'waiting') AS waiting,
       (SELECT count(*) FROM handoffs WHERE handoffs.partner = partners.partner AND state = 'dead') AS dead
@@ -27,11 +28,16 @@ _RENEW: Final = """
 
 
 class StoredPartner(Wire, frozen=True, kw_only=True):
-    """A partner; `waiting` and `dead` count its messages that are not taken."""
+    """A partner; `secrets` are newest first."""
 
     partner: str
     url: str
     secrets: list[str]
+
+
+class CountedPartner(StoredPartner, frozen=True, kw_only=True):
+    """A partner with the numbers of its messages that it has not taken."""
+
     waiting: int
     dead: int
 
@@ -52,13 +58,19 @@ async def renew_secret(connection: Connection, partner: str, secret: str, now_ms
 async def read_partner(connection: Connection, partner: str) -> StoredPartner | None:
     """Return a partner."""
     cursor = connection.cursor(row_factory=class_row(StoredPartner))
-    return await (await cursor.execute(f"{_COLUMNS} WHERE partner = %s", [partner])).fetchone()
+    return await (await cursor.execute(_ONE, [partner])).fetchone()
 
 
-async def list_partners(connection: Connection, after: str, limit: int) -> list[StoredPartner]:
+async def count_messages(connection: Connection, partner: str) -> CountedPartner | None:
+    """Return a partner with how many messages it has not taken."""
+    cursor = connection.cursor(row_factory=class_row(CountedPartner))
+    return await (await cursor.execute(f"{_COUNTED} WHERE partner = %s", [partner])).fetchone()
+
+
+async def list_partners(connection: Connection, after: str, limit: int) -> list[CountedPartner]:
     """Return a page of partners, by id."""
-    cursor = connection.cursor(row_factory=class_row(StoredPartner))
-    found = await cursor.execute(f"{_COLUMNS} WHERE partner > %s ORDER BY partner LIMIT %s", (after, limit))
+    cursor = connection.cursor(row_factory=class_row(CountedPartner))
+    found = await cursor.execute(f"{_COUNTED} WHERE partner > %s ORDER BY partner LIMIT %s", (after, limit))
     return await found.fetchall()
 
 

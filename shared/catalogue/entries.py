@@ -116,8 +116,9 @@ class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
         allotment_of, release_at_ms: for units that are set aside out of another drop's run, for one channel: at that
             instant what is free goes to the other drop. `total` counts them here, and not there, whatever went since.
         shares: what creators have of each sale that is paid through here, at most 10,000 basis points together; the
-            rest is the shop's. Fixed once the drop has opened, or sold.
-        partner: who sends or hands over what is sold, and is told of each settled claim; earlier ones, too.
+            rest is the shop's. Fixed once the drop has opened, or sold. An allotment has its own.
+        partner: who sends or hands over what is sold, and is told of each settled claim, also of earlier ones; not of
+            what is sold over a counter. An allotment has its own.
     """
 
     drop: Identifier

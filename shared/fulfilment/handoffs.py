@@ -3,7 +3,8 @@
 Rules:
 
 1. A drop that names a partner has each of its settled claims handed on, once: one message with one id, `CLAIM-settled`,
-   sent until the partner takes it. What was called off is a second one, `CLAIM-returned`, after the first.
+   sent until the partner takes it. What was called off is a second one, `CLAIM-returned`, after the first. What was
+   sold over a counter is not handed on: the buyer has it.
 2. A message is made from what the audit trail covers (receipt, return), so it says the same on every try.
 3. Taken is an answer of 200 to 299, and nothing else: a redirect is not followed, an answer's body is not read.
 4. It is tried again after a second, then twice as late each time, at random within half of that, up to an hour; never

@@ -12,7 +12,7 @@ import pytest
 
 from origin.apikeys import hash_key, make_key
 from tests.postgres.test_windows import publish
-from tests.postgres.world import OriginProcess, Tap, World, together
+from tests.postgres.world import OriginProcess, Tap, World, together, until
 
 KEYS = {"till-1": make_key(), "till-2": make_key()}
 
@@ -177,3 +177,15 @@ def test_claim_of_a_viewer_cannot_be_made_by_a_register(world: World, origin: Or
     assert rows[0][0] == tap.claim.jti
     assert rows[1][1] != tap.viewer.thumbprint
     assert json.dumps(sale).count(tap.viewer.thumbprint) == 0
+
+
+def test_what_a_register_sold_is_not_handed_on_to_a_partner(world: World, origin: OriginProcess) -> None:
+    """Who bought it has it."""
+    assert told(post(origin, make_sale(1))) == [("settled", None)]
+    tap = Tap()
+    assert origin.settle(tap).status_code == 200
+    world.execute("INSERT INTO partners VALUES ('potter', 'http://127.0.0.1:9/', ARRAY['whsec_AAAA'], 0, 0)")
+    world.execute("UPDATE drops SET partner = 'potter' WHERE drop = 'drop-1'")
+    until(lambda: world.execute("SELECT position FROM handoff_cursors") == [(2,)])
+    assert world.execute("SELECT claim_id FROM handoffs") == [(tap.claim.jti,)]
+    world.execute("UPDATE drops SET partner = NULL")

@@ -13,6 +13,15 @@ ACCOUNTS: Final = """
     SELECT account, balance_minor FROM ledger_accounts WHERE balance_minor <> 0 AND account !~ '^(provider|wallet):'
     ORDER BY account
 """
+# The transactions that wrote last what a refund is made of (the system column `xmin`).
+WROTE: Final = """
+    SELECT 'stock', xmin::text FROM drops UNION SELECT 'goods', xmin::text FROM settlements
+    UNION SELECT 'return', xmin::text FROM returns UNION SELECT 'payment', xmin::text FROM payments
+    UNION SELECT 'trail', xmin::text FROM trail_entries WHERE kind = 'returned'
+    UNION SELECT 'entries', xmin::text FROM ledger_entries WHERE posting LIKE '%%:refunded'
+    UNION SELECT 'shares', xmin::text FROM creator_dues UNION SELECT 'wallet', xmin::text FROM wallets
+    ORDER BY 1
+"""
 CURRENCIES: Final = pytest.mark.parametrize(
     ("price", "due"),
     [
@@ -97,6 +106,25 @@ def test_what_is_paid_with_credit_is_shared_too_and_credit_back_takes_it_back(
     take_back(counter, tap, "refund", operator, amount_minor=600)
     assert owed(till) == {"bo": 390}
     till.assert_in_order()
+
+
+def test_a_refund_takes_stock_goods_shares_and_credit_back_in_one_transaction(
+    till: Till, counter: OriginProcess, operator: dict[str, str]
+) -> None:
+    till.world.execute("UPDATE offers SET payment = 'wallet'")
+    share(till, ada=5000)
+    tap = Tap()
+    order = {"key": "gift-key-0000000000000000", "amount_minor": 990, "currency": "EUR"}
+    counter.client.post(f"/v1/wallets/{tap.viewer.thumbprint}/credits", json=order, headers=operator)
+    counter.settle(tap)
+    counter.post(tap, "/payment")
+    assert take_back(counter, tap, "refund", operator).status_code == 200
+    wrote = till.world.execute(WROTE)
+    assert [what for what, _ in wrote] == sorted(
+        ["stock", "goods", "return", "trail", "payment", "entries", "shares", "wallet"]
+    )
+    assert len({transaction for _, transaction in wrote}) == 1
+    assert (owed(till), till.world.stock()) == ({}, (100, 0, 0))
 
 
 def test_money_that_buys_nothing_is_nobodys_share(till: Till, counter: OriginProcess) -> None:
