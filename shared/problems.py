@@ -83,6 +83,7 @@ class Code(StrEnum):
     CLAIM_REFUNDED = "claim_refunded"
     ALREADY_RETURNED = "already_returned"
     NOT_SETTLED = "not_settled"
+    PART_OF_BUNDLE = "part_of_bundle"
     REFUND_NEEDED = "refund_needed"
     NOTHING_PAID = "nothing_paid"
     NOTHING_TO_REFUND = "nothing_to_refund"
@@ -168,6 +169,7 @@ TABLE: Final[dict[Code, Meaning]] = {
     Code.CLAIM_REFUNDED: Meaning(410, "The money went back; the claim's receipt does not count any more"),
     Code.ALREADY_RETURNED: Meaning(409, "The claim was cancelled or refunded before"),
     Code.NOT_SETTLED: Meaning(409, "The claim is not settled"),
+    Code.PART_OF_BUNDLE: Meaning(409, "The claim is a part of a bundle: return the bundle"),
     Code.REFUND_NEEDED: Meaning(409, "The claim was paid: refund it"),
     Code.NOTHING_PAID: Meaning(409, "Nothing was paid through here: cancel it"),
     Code.NOTHING_TO_REFUND: Meaning(409, "A refund of nothing is none"),

@@ -29,7 +29,8 @@ _DROPS: Final = """
       when_origin_away, hold_s, late_payment, pickup, allotment_of, release_at_ms, (
         SELECT coalesce(jsonb_agg(jsonb_build_object('creator', creator, 'share_bp', share_bp) ORDER BY creator), '[]')
         FROM drop_shares WHERE drop_shares.drop = drops.drop
-      ), partner, free, held, settled, received, released, stock_version, pickup_from_ms, pickup_until_ms,
+      ), partner, coalesce(parts, '[]'), free, held, settled, received, released, stock_version, pickup_from_ms,
+      pickup_until_ms,
       next_number > 1
     FROM drops
 """
@@ -44,11 +45,11 @@ _PUT_CREATOR: Final = """
 _ADD_DROP: Final = """
     INSERT INTO drops (drop, run, sku, total, free, opens_at_ms, closes_at_ms, mode, max_quantity, per_viewer_cap,
       when_origin_away, hold_s, late_payment, pickup, pickup_from_ms, pickup_until_ms, allotment_of, release_at_ms,
-      partner, created_ms, updated_ms)
+      partner, parts, created_ms, updated_ms)
     VALUES (%(drop)s, %(run)s, %(sku)s, %(total)s, %(total)s, %(opens_at_ms)s, %(closes_at_ms)s, %(mode)s,
       %(max_quantity)s, %(per_viewer_cap)s, %(when_origin_away)s, %(hold_s)s, %(late_payment)s, %(pickup)s,
       %(pickup_from_ms)s, %(pickup_until_ms)s, %(allotment_of)s, %(release_at_ms)s, %(partner)s,
-      %(now)s, %(now)s)
+      nullif(%(parts)s::jsonb, '[]'), %(now)s, %(now)s)
 """
 _CHANGE_DROP: Final = """
     UPDATE drops SET free = free + (%(total)s - released + received - total), total = %(total)s - released + received,
@@ -105,6 +106,7 @@ class DropState(Wire, frozen=True, kw_only=True):
             opens_at_ms=self.body.opens_at_ms,
             shares=self.body.shares,
             sold=self.sold,
+            parts=self.body.parts,
         )
 
 
@@ -143,6 +145,12 @@ async def read_drops(connection: Connection, names: Collection[str]) -> dict[str
     """Return those of these drops that are stored."""
     found = await connection.execute(f"{_DROPS} WHERE drop = ANY(%s)", [list(names)])
     return {state.body.drop: state for state in map(_read_drop, await found.fetchall())}
+
+
+async def find_bundles(connection: Connection, name: str) -> list[DropBody]:
+    """Return the bundles that a drop is a part of."""
+    found = await connection.execute(f"{_DROPS} WHERE parts @> %s", [Jsonb([{"drop": name}])])
+    return [_read_drop(row).body for row in await found.fetchall()]
 
 
 async def lock_drop(connection: Connection, name: str) -> DropState | None:

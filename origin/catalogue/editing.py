@@ -3,7 +3,7 @@
 What is good is decided by `shared.catalogue.entries`; here is only what a check must be shown, and in which order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import msgspec
@@ -14,7 +14,7 @@ from origin.catalogue.publishing import read_clock_ms
 from origin.database import Connection, Database
 from origin.fulfilment.partners_store import find_partners
 from origin.pickup.zones import resolve_pickup
-from shared.catalogue.drops import check_allotment, check_drop, sort_shares
+from shared.catalogue.drops import check_allotment, check_bundles, check_drop, check_parts, sort_shares
 from shared.catalogue.entries import (
     ClipBody,
     CreatorBody,
@@ -98,7 +98,7 @@ class Catalogue:
 def view_drop(state: DropState) -> DropView:
     """Return a drop with its stock."""
     fields = msgspec.structs.asdict(state.body)
-    fields |= {"pickup": state.body.pickup, "shares": state.body.shares}
+    fields |= {"pickup": state.body.pickup, "shares": state.body.shares, "parts": state.body.parts}
     stock = {name: getattr(state, name) for name in DropView.__struct_fields__ if name not in fields}
     return DropView(**fields, **stock)
 
@@ -141,11 +141,9 @@ async def _store_drop(connection: Connection, body: DropBody, now_ms: int) -> Pr
     problem = check_drop(body, None if state is None else state.standing(), now_ms)
     if problem is not None:
         return problem
-    if body.allotment_of is not None:
-        pools = await store.read_drops(connection, [body.allotment_of])
-        problem = check_allotment(body, pools[body.allotment_of].body if pools else None)
-        if problem is not None:
-            return problem
+    problem = await _check_ties(connection, body)
+    if problem is not None:
+        return problem
     known = await store.read_creators(connection, [share.creator for share in body.shares])
     unknown = [share.creator for share in body.shares if share.creator not in known]
     if unknown:
@@ -160,6 +158,22 @@ async def _store_drop(connection: Connection, body: DropBody, now_ms: int) -> Pr
     else:
         await store.change_drop(connection, body, pickup, now_ms)
     return None
+
+
+async def _check_ties(connection: Connection, body: DropBody) -> Problem | None:
+    """Check a drop against those that it is tied to: its pool, its parts, the bundles that it is a part of."""
+    if body.allotment_of is not None:
+        pool = await _read_bodies(connection, [body.allotment_of])
+        return check_allotment(body, pool.get(body.allotment_of))
+    if body.parts:
+        return check_parts(body, await _read_bodies(connection, [part.drop for part in body.parts]))
+    bundles = await store.find_bundles(connection, body.drop)
+    parts = await _read_bodies(connection, [part.drop for bundle in bundles for part in bundle.parts])
+    return check_bundles(body, bundles, parts)
+
+
+async def _read_bodies(connection: Connection, names: Collection[str]) -> dict[str, DropBody]:
+    return {drop: state.body for drop, state in (await store.read_drops(connection, names)).items()}
 
 
 async def _check_offer(connection: Connection, body: OfferBody) -> Problem | None:
@@ -186,8 +200,7 @@ async def _check_shown(connection: Connection, clip: ClipBody, changed: OfferBod
     offers = await store.read_offers(connection, clip.offers)
     if changed is not None:
         offers[changed.offer] = changed
-    states = await store.read_drops(connection, {offer.drop for offer in offers.values()})
-    return check_clip(clip, offers, {drop: state.body for drop, state in states.items()})
+    return check_clip(clip, offers, await _read_bodies(connection, {offer.drop for offer in offers.values()}))
 
 
 def _body_of(view: View) -> Body:

@@ -9,11 +9,18 @@ from shared.catalogue.stock import StockSnapshot, set_admission_rate
 NODE_ALIVE_MS: Final = 60_000  # an isolate that was heard of within this time counts when admission is shared out
 
 # What has lapsed is free, what allotments have free after their instant is the pool's, and both count as the changes of
-# stock that they will be once somebody writes them down (`shared.claims.allotments`).
+# stock that they will be once somebody writes them down (`shared.claims.allotments`). A bundle has as many left as its
+# parts allow, and its version counts their changes too (`shared.claims.bundles`).
 _STOCK: Final = """
-    WITH concerned AS (
-      SELECT * FROM drops WHERE drop = ANY(%(drops)s)
-      UNION SELECT * FROM drops WHERE allotment_of = ANY(%(drops)s) AND release_at_ms <= %(now)s
+    WITH part AS MATERIALIZED (
+      SELECT bundle.drop AS bundle, each ->> 'drop' AS drop, sum((each ->> 'units')::int) AS units
+      FROM drops AS bundle CROSS JOIN LATERAL jsonb_array_elements(bundle.parts) AS each
+      WHERE bundle.drop = ANY(%(drops)s) AND parts IS NOT NULL GROUP BY 1, 2
+    ), asked AS (
+      SELECT %(drops)s::text[] || ARRAY(SELECT drop FROM part) AS drops
+    ), concerned AS (
+      SELECT drops.* FROM drops, asked WHERE drop = ANY(asked.drops)
+      UNION SELECT drops.* FROM drops, asked WHERE allotment_of = ANY(asked.drops) AND release_at_ms <= %(now)s
     ), present AS (
       SELECT drop, stock_version + lapsed.holds AS version, total, free + lapsed.units AS free,
         CASE WHEN release_at_ms <= %(now)s THEN free + lapsed.units ELSE 0 END AS gone, allotment_of
@@ -21,13 +28,19 @@ _STOCK: Final = """
         SELECT count(*) AS holds, coalesce(sum(quantity), 0)::int AS units FROM holds
         WHERE holds.drop = concerned.drop AND state = 'held' AND until_ms <= %(now)s
       ) AS lapsed
+    ), moved AS (
+      SELECT drop, version + (gone > 0)::int + come.times AS version, total - gone + come.units AS total,
+        free - gone + come.units AS free
+      FROM present CROSS JOIN LATERAL (
+        SELECT count(*) AS times, coalesce(sum(other.gone), 0)::int AS units
+        FROM present AS other WHERE other.allotment_of = present.drop AND other.gone > 0
+      ) AS come
+    ), tied AS (
+      SELECT bundle, sum(version)::bigint AS version, min(free / units) AS most
+      FROM part JOIN moved USING (drop) GROUP BY bundle
     )
-    SELECT drop, version + (gone > 0)::int + come.times, total - gone + come.units, free - gone + come.units
-    FROM present CROSS JOIN LATERAL (
-      SELECT count(*) AS times, coalesce(sum(other.gone), 0)::int AS units
-      FROM present AS other WHERE other.allotment_of = present.drop AND other.gone > 0
-    ) AS come
-    WHERE drop = ANY(%(drops)s) ORDER BY drop
+    SELECT drop, moved.version + coalesce(tied.version, 0), total, least(free, most)::int
+    FROM moved LEFT JOIN tied ON tied.bundle = moved.drop WHERE drop = ANY(%(drops)s) ORDER BY drop
 """
 _NODES: Final = "SELECT count(*) FROM edge_nodes WHERE last_received_ms > %s"
 _MANIFEST: Final = "SELECT body FROM manifests WHERE clip = %s ORDER BY version DESC LIMIT 1"

@@ -33,9 +33,9 @@ _DROP_FACTS: Final = """
     WITH counted AS (
       SELECT made.drop, sum(made.quantity)::bigint AS units, max(made.settled_at_ms) AS last_ms,
         count(*) FILTER (WHERE made.settled_at_ms < %(graced)s AND made.settled_at_ms > %(kept)s
-          AND issued.claim_id IS NULL AND made.source <> 'pos') AS unreported,
+          AND issued.claim_id IS NULL AND made.source NOT IN ('pos', 'bundle')) AS unreported,
         count(*) FILTER (WHERE made.settled_at_ms < %(graced)s AND made.settled_at_ms > %(alarm)s
-          AND issued.claim_id IS NULL AND made.source <> 'pos') AS recent_unreported
+          AND issued.claim_id IS NULL AND made.source NOT IN ('pos', 'bundle')) AS recent_unreported
       FROM settlements AS made
       LEFT JOIN issued_claims AS issued ON issued.drop = made.drop AND issued.claim_id = made.claim_id
       WHERE made.status = 'settled' AND made.drop = ANY(%(drops)s) GROUP BY made.drop

@@ -26,7 +26,7 @@ MAX_BODY_BYTES: Final = 4_096
 _PATH: Final = (Parameter(name="claim_id", where="path", type=ClaimId),)
 _ANSWERS: Final = {200: Answer(description="Returned; the same request again has the same answer.", type=Returned)}
 _PROBLEMS: Final = (
-    *KEY_CODES, Code.SETTLEMENT_UNKNOWN, Code.NOT_SETTLED, Code.ALREADY_RETURNED, *BODY_CODES,
+    *KEY_CODES, Code.SETTLEMENT_UNKNOWN, Code.NOT_SETTLED, Code.PART_OF_BUNDLE, Code.ALREADY_RETURNED, *BODY_CODES,
 )  # fmt: skip
 
 OPERATIONS: Final = (

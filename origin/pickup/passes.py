@@ -10,16 +10,17 @@ from starlette.responses import Response
 
 from origin.database import Database
 from origin.responses import NOT_KEPT, Handler, refuse, tell
-from origin.settlement.answers import read_receipt, sign_pass
+from origin.settlement.answers import read_receipt
 from origin.settlement.holding import find_claim
 from origin.settlement.presenting import CODES, PARAMETERS, SECURITY, Trust, challenge
 from origin.settlement.receipts import SigningKeys
 from origin.settlement.settlements_store import read_decisions
-from shared.claims.passes import Pass, write_code, write_pass
+from shared.claims.passes import TYPE, Pass, encode_pass, write_code, write_pass
+from shared.claims.receipts import Receipt, unfold_parts
 from shared.claims.tokens import fingerprint_claim
 from shared.openapi import Answer, Operation, Parameter
 from shared.problems import Code, Problem
-from shared.structs import ClaimId, Wire
+from shared.structs import ClaimId, Identifier, Wire
 
 SVG: Final = "image/svg+xml"
 
@@ -53,7 +54,11 @@ class PassView(Wire, frozen=True, kw_only=True):
     picture: QrCode
 
 
-_PARAMETERS: Final = (Parameter(name="claim_id", where="path", type=ClaimId), *PARAMETERS)
+_PARAMETERS: Final = (
+    Parameter(name="claim_id", where="path", type=ClaimId),
+    Parameter(name="part", where="query", type=Identifier, description="of a bundle: the drop of the part to fetch"),
+    *PARAMETERS,
+)
 _PROBLEMS: Final = (
     *CODES,
     Code.SETTLEMENT_UNKNOWN,
@@ -119,11 +124,19 @@ class Passes:
             return refuse(Problem(code=Code.IDEMPOTENCY_CONFLICT))
         if decision.receipt is None or decision.kid is None:
             return refuse(Problem(code=Code.NOTHING_TO_PICK_UP))
-        said = write_pass(read_receipt(decision.receipt))
-        token = sign_pass(decision.receipt, decision.kid, self._keys)
-        if said is None or token is None:
+        receipt = _choose_receipt(read_receipt(decision.receipt), request.query_params.get("part"))
+        said = None if receipt is None else write_pass(receipt)
+        if said is None:
             return refuse(Problem(code=Code.NOTHING_TO_PICK_UP))
-        return PassView(claim_id=claim.jti, token=token, code=write_code(token), said=said, picture=draw_code(token))
+        token = self._keys.sign(encode_pass(said), decision.kid, TYPE)
+        return PassView(claim_id=said.jti, token=token, code=write_code(token), said=said, picture=draw_code(token))
+
+
+def _choose_receipt(receipt: Receipt, part: str | None) -> Receipt | None:
+    """Return the receipt itself, or that of a bundle's part in a drop."""
+    if part is None:
+        return receipt
+    return next((said for said in unfold_parts(receipt) if said.drop == part), None)
 
 
 def draw_code(token: str) -> QrCode:

@@ -5,6 +5,7 @@ the key that it was made under. Nothing of the present goes in, so the answer is
 restart, and after newer keys.
 """
 
+from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -13,7 +14,7 @@ from origin.settlement.receipts import SigningKeys
 from shared.catalogue.stock import StockState, band_stock
 from shared.claims.passes import TYPE as PASS_TYPE
 from shared.claims.passes import encode_pass, write_pass
-from shared.claims.receipts import Payment, Receipt
+from shared.claims.receipts import Payment, Receipt, encode_receipt, unfold_parts
 from shared.claims.settlement import Source
 from shared.claims.tokens import Line
 from shared.problems import MEDIA_TYPE as PROBLEM_TYPE
@@ -55,6 +56,22 @@ class StockAsOf(Wire, frozen=True, kw_only=True):
     as_of_ms: InstantMs
 
 
+class SettledPart(Wire, frozen=True, kw_only=True):
+    """What was settled of another drop with a bundle.
+
+    Attributes:
+        claim_id: of the part, as its pass and its entry in the drop's audit trail have it.
+        run_numbers, receipt, pass_: as those of a settlement.
+    """
+
+    claim_id: ClaimId
+    drop: Identifier
+    run: Identifier
+    run_numbers: tuple[int, ...]
+    receipt: str
+    pass_: str | msgspec.UnsetType = msgspec.field(name="pass", default=msgspec.UNSET)
+
+
 class Settlement(Wire, frozen=True, kw_only=True):
     """A settled claim.
 
@@ -65,6 +82,7 @@ class Settlement(Wire, frozen=True, kw_only=True):
         pass_: where something is to be picked up: EdDSA JWS of type `pass+jwt`, which a QR code shows.
         position: of its entry in the drop's audit trail; `GET /v1/settlements/{claim_id}/inclusion` proves it.
         stock: of the drop right after this settlement.
+        parts: of a bundle: what it has of other drops.
     """
 
     claim_id: ClaimId
@@ -81,6 +99,7 @@ class Settlement(Wire, frozen=True, kw_only=True):
     pass_: str | msgspec.UnsetType = msgspec.field(name="pass", default=msgspec.UNSET)
     position: int
     stock: StockAsOf
+    parts: tuple[SettledPart, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Refusal(ProblemBody, frozen=True, kw_only=True):
@@ -198,7 +217,21 @@ def _tell_settlement(decision: Decision, keys: SigningKeys) -> Settlement:
         pass_=sign_pass(decision.receipt, decision.kid, keys) or msgspec.UNSET,
         position=said.position,
         stock=stock,
+        parts=tuple(_tell_parts(said, decision.kid, keys)) or msgspec.UNSET,
     )
+
+
+def _tell_parts(said: Receipt, kid: str, keys: SigningKeys) -> Iterator[SettledPart]:
+    for part in unfold_parts(said):
+        payload = encode_receipt(part)
+        yield SettledPart(
+            claim_id=part.jti,
+            drop=part.drop,
+            run=part.run,
+            run_numbers=part.run_numbers,
+            receipt=keys.sign(payload, kid),
+            pass_=sign_pass(payload, kid, keys) or msgspec.UNSET,
+        )
 
 
 def _tell_refusal(decision: Decision, code: Code) -> Refusal:

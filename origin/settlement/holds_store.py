@@ -15,7 +15,9 @@ from shared.structs import Wire
 
 PaidBy = Literal["card", "wallet"]
 
-_COLUMNS: Final = "claim_id, drop, run, viewer, fingerprint, quantity, state, until_ms, payment, claim, held_at_ms"
+_COLUMNS: Final = """
+    claim_id, drop, run, viewer, fingerprint, quantity, state, until_ms, payment, claim, held_at_ms, bundle
+"""
 _CONCERNED: Final = f"""
     SELECT {_COLUMNS} FROM holds WHERE drop = ANY(%(drops)s
       || ARRAY(SELECT drop FROM drops WHERE allotment_of = ANY(%(drops)s) AND release_at_ms <= %(now)s))
@@ -27,12 +29,12 @@ _CONCERNED: Final = f"""
 _ONE: Final = f"SELECT {_COLUMNS} FROM holds WHERE claim_id = %s"  # noqa: S608 - as above
 _ADD: Final = """
     INSERT INTO holds (claim_id, drop, run, viewer, fingerprint, quantity, state, until_ms, payment, claim, held_at_ms,
-      changed_ms)
-    SELECT claim_id, drop, run, viewer, fingerprint, quantity, state, until_ms, payment, claim, %(now)s, %(now)s
+      changed_ms, bundle)
+    SELECT claim_id, drop, run, viewer, fingerprint, quantity, state, until_ms, payment, claim, %(now)s, %(now)s, bundle
     FROM unnest(%(claim_ids)s::text[], %(drops)s::text[], %(runs)s::text[], %(viewers)s::text[],
       %(fingerprints)s::text[], %(quantities)s::int[], %(states)s::text[], %(untils)s::bigint[], %(payments)s::text[],
-      %(claims)s::bytea[])
-      AS new (claim_id, drop, run, viewer, fingerprint, quantity, state, until_ms, payment, claim)
+      %(claims)s::bytea[], %(bundles)s::text[])
+      AS new (claim_id, drop, run, viewer, fingerprint, quantity, state, until_ms, payment, claim, bundle)
     ON CONFLICT (claim_id) DO UPDATE SET state = excluded.state, until_ms = excluded.until_ms,
       payment = excluded.payment, claim = excluded.claim, held_at_ms = excluded.held_at_ms,
       changed_ms = excluded.changed_ms
@@ -52,7 +54,7 @@ _DECODER: Final = msgspec.json.Decoder(Claim)
 
 
 class StoredHold(Wire, frozen=True, kw_only=True):
-    """A row. `state` is as written last; `claim` is the verified claim, as JSON."""
+    """A row. `state` is as written last; `claim` is the verified claim, as JSON; `bundle` is whose part it is."""
 
     claim_id: str
     drop: str
@@ -65,6 +67,7 @@ class StoredHold(Wire, frozen=True, kw_only=True):
     payment: PaidBy
     claim: bytes
     held_at_ms: int
+    bundle: str | None = None
 
     def to_core(self) -> Hold:
         """Return it as the core takes it."""
@@ -76,6 +79,7 @@ class StoredHold(Wire, frozen=True, kw_only=True):
             quantity=self.quantity,
             state=State(self.state),
             until_ms=self.until_ms,
+            bundle=self.bundle,
         )
 
     def state_at(self, now_ms: int) -> State:
@@ -159,6 +163,7 @@ async def add_holds(connection: Connection, holds: Sequence[NewHold], now_ms: in
         "untils": [new.hold.until_ms for new in holds],
         "payments": [new.payment for new in holds],
         "claims": [_ENCODER.encode(new.claim) for new in holds],
+        "bundles": [new.hold.bundle for new in holds],
     }
     if holds:
         await connection.execute(_ADD, {**values, "now": now_ms})

@@ -10,7 +10,8 @@ from shared.structs import Wire
 
 _FIND_DROP: Final = "SELECT drop FROM settlements WHERE claim_id = %s"
 _SOLD: Final = """
-    SELECT claim_id, drop, viewer, creator, status AS state, quantity, currency FROM settlements WHERE claim_id = %s
+    SELECT claim_id, drop, viewer, creator, status AS state, quantity, currency, receipt
+    FROM settlements WHERE claim_id = %s
 """
 _KEPT: Final = "SELECT key, request, document, payment FROM returns WHERE claim_id = %s"
 _MARK: Final = "UPDATE settlements SET status = %s WHERE claim_id = %s AND status = 'settled'"
@@ -20,7 +21,7 @@ _ADD: Final = """
 
 
 class SoldRow(Wire, frozen=True, kw_only=True):
-    """A settlement, as far as its return needs it."""
+    """A settlement, as far as its return needs it; no receipt where it was refused."""
 
     claim_id: str
     drop: str
@@ -29,6 +30,7 @@ class SoldRow(Wire, frozen=True, kw_only=True):
     state: State
     quantity: int
     currency: str
+    receipt: bytes | None
 
 
 class KeptReturn(NamedTuple):

@@ -14,7 +14,7 @@ Rules:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from psycopg.rows import class_row
@@ -24,19 +24,30 @@ from origin.settlement.answers import Decision
 from origin.settlement.holds_store import PaidBy, StoredHold, join_ids, read_concerned
 from origin.trail.trail_store import ASK_TAILS, read_tails
 from shared.audit.trail import Tail
-from shared.claims.settlement import DropStock
+from shared.claims.bundles import list_parts
+from shared.claims.settlement import DropStock, PartUnits
 from shared.claims.tokens import Claim
 from shared.problems import Code
 
 _DROP_COLUMNS: Final = """
     drop, run, sku, total, free, held, settled, next_number, stock_version AS version, per_viewer_cap, max_quantity,
-    late_payment, hold_s, pickup_place, pickup_from_ms, pickup_until_ms, allotment_of, release_at_ms, received, released
+    late_payment, hold_s, pickup_place, pickup_from_ms, pickup_until_ms, allotment_of, release_at_ms, received,
+    released, parts
 """
-# With the drops, the allotments that are theirs by now, and the pools that their own units go to.
+# With the drops: what bundles draw on, the pools that their own units go to, and the allotments that are theirs by now.
 _LOCK: Final = f"""
-    SELECT {_DROP_COLUMNS} FROM drops WHERE drop = ANY(%(drops)s
-      || ARRAY(SELECT drop FROM drops WHERE allotment_of = ANY(%(drops)s) AND release_at_ms <= %(now)s)
-      || ARRAY(SELECT allotment_of FROM drops WHERE drop = ANY(%(drops)s) AND release_at_ms <= %(now)s))
+    WITH asked AS MATERIALIZED (
+      SELECT %(drops)s::text[] || ARRAY(
+        SELECT unnest(CASE
+          WHEN parts IS NULL THEN ARRAY[allotment_of] ELSE ARRAY(SELECT jsonb_array_elements(parts) ->> 'drop')
+        END)
+        FROM drops WHERE drop = ANY(%(drops)s) AND (release_at_ms <= %(now)s OR parts IS NOT NULL)
+      ) AS drops
+    )
+    SELECT {_DROP_COLUMNS} FROM drops WHERE drop = ANY((SELECT drops FROM asked)
+      || ARRAY(
+        SELECT drop FROM drops WHERE allotment_of = ANY((SELECT drops FROM asked)::text[]) AND release_at_ms <= %(now)s
+      ))
     ORDER BY drop FOR UPDATE
 """  # noqa: S608 - our own column list
 _DECISION_COLUMNS: Final = """
@@ -106,7 +117,10 @@ class NewDecision(NamedTuple):
 
 
 async def lock_and_read(connection: Connection, drops: Sequence[str], claims: Sequence[Claim], now_ms: int) -> Known:
-    """Lock `drops`, those of `claims` among them, and return what is known. One round trip, in a transaction."""
+    """Lock `drops`, those of `claims` among them, and return what is known. In a transaction.
+
+    One round trip; where there are bundles, another one for their parts.
+    """
     names = sorted(drops)
     ids = join_ids({claim.jti for claim in claims})
     viewers = join_ids({claim.cnf.jkt for claim in claims})
@@ -120,14 +134,17 @@ async def lock_and_read(connection: Connection, drops: Sequence[str], claims: Se
         tails = await connection.execute(ASK_TAILS, (names,))
         paid_by = await connection.execute(_PAID_OFFERS, (offers,))
         holds = await read_concerned(connection, names, ids, viewers, now_ms)
-        return Known(
+        known = Known(
             drops={row.drop: row for row in await locked.fetchall()},
             decided={row.claim_id: _typed(row) for row in await decided.fetchall()},
-            taken={(drop, run, viewer): units for drop, run, viewer, units in await taken.fetchall()},
+            taken=_by_viewer(await taken.fetchall()),
             tails=read_tails(await tails.fetchall()),
             holds={row.claim_id: row for row in holds},
             paid_by=dict(await paid_by.fetchall()),
         )
+    if any(row.parts for row in known.drops.values()):
+        return await _read_parts(connection, known, claims, now_ms)
+    return known
 
 
 async def write_decisions(connection: Connection, decisions: Iterable[NewDecision]) -> None:
@@ -164,6 +181,33 @@ def keep_text(text: str) -> str:
 def _typed(row: Decision) -> Decision:
     """Give the code of a row its type: the driver hands texts."""
     return row if row.code is None else msgspec.structs.replace(row, code=Code(row.code))
+
+
+async def _read_parts(connection: Connection, known: Known, claims: Sequence[Claim], now_ms: int) -> Known:
+    """Return what is known with what the parts of bundles need; their drops are locked."""
+    drops = {name: _typed_parts(row) if row.parts else row for name, row in known.drops.items()}
+    names = sorted({part.drop for row in drops.values() for part in row.parts or ()})
+    on_bundles = [claim for claim in claims if claim.drop in drops and drops[claim.drop].parts]
+    ids = join_ids({part.jti for claim in on_bundles for part in list_parts(claim, drops)})
+    viewers = join_ids({claim.cnf.jkt for claim in on_bundles})
+    async with connection.pipeline():
+        taken = await connection.execute(_TAKEN, (names, viewers))
+        tails = await connection.execute(ASK_TAILS, (names,))
+        holds = await read_concerned(connection, names, ids, viewers, now_ms)
+        return known._replace(
+            drops=drops,
+            taken={**known.taken, **_by_viewer(await taken.fetchall())},
+            tails={**known.tails, **read_tails(await tails.fetchall())},
+            holds={**known.holds, **{row.claim_id: row for row in holds}},
+        )
+
+
+def _typed_parts(row: DropStock) -> DropStock:
+    return msgspec.structs.replace(row, parts=msgspec.convert(row.parts, tuple[PartUnits, ...]))
+
+
+def _by_viewer(rows: Iterable[tuple[Any, ...]]) -> dict[tuple[str, str, str], int]:
+    return {(drop, run, viewer): units for drop, run, viewer, units in rows}
 
 
 def _row(new: NewDecision) -> tuple[object, ...]:

@@ -5,14 +5,15 @@ that edge events report, in the transaction that stores the events), and payment
 the transaction that notes the money).
 """
 
-import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
 from origin.database import Connection
 from origin.settlement.answers import Decision, HeldClaim
+from origin.settlement.asking import add_parts, present_all
+from origin.settlement.bundles import decide_parts, write_bundle
 from origin.settlement.holds_store import NewHold, StoredHold, add_holds, describe_hold, move_holds
 from origin.settlement.receipts import SigningKeys
 from origin.settlement.settlements_store import (
@@ -28,6 +29,7 @@ from origin.trail.facts import list_facts
 from origin.trail.trail_store import write_trail
 from shared.audit.trail import Tail
 from shared.claims.allotments import is_released, release_allotments
+from shared.claims.bundles import list_parts, release_linked, settle_linked
 from shared.claims.receipts import Paid, ReceiptForm
 from shared.claims.settlement import (
     Conflicting,
@@ -45,10 +47,10 @@ from shared.claims.settlement import (
     settle_batch,
 )
 from shared.claims.settlement import Decision as Verdict
-from shared.claims.tokens import Claim, count_units, fingerprint_units
+from shared.claims.tokens import Claim
 from shared.problems import Code
 
-_AT_ONCE: Final = 128  # claims that are presented in one go: a third of a millisecond
+_LINKED: Final = ""  # no drop's id: where claims are decided together that bundles tie to each other
 
 
 class Conflict(NamedTuple):
@@ -97,11 +99,13 @@ class Settler:
         """
         if not claims:
             return []
-        presented = await _present_all(claims, source)
+        presented = await present_all(claims, source)
         places: dict[str, list[int]] = {}
         for place, claim in enumerate(claims):
             places.setdefault(claim.drop, []).append(place)
         batch = _Batch(self, await lock_and_read(connection, list(places), claims, now_ms), source, now_ms)
+        if batch.is_linked:
+            places = batch.link(places)
         for drop in sorted(places):
             batch.decide(drop, [(claims[at], presented[at]) for at in places[drop]])
         await batch.write(connection, sent)
@@ -113,8 +117,7 @@ class Settler:
         """Give a hold back within the caller's transaction; one that is over stays as it is."""
         known = await lock_and_read(connection, [held.drop], [held.to_claim()], now_ms)
         batch = _Batch(self, known, "request", now_ms)
-        hold = next(hold for hold in batch.holds_of(held.drop) if hold.claim_id == held.claim_id)
-        batch.note(release_hold(batch.drops[held.drop], hold, now_ms))
+        batch.release(held.drop, held.claim_id)
         await batch.write(connection)
 
     async def tidy_in(self, connection: Connection, drops: Sequence[str], now_ms: int) -> int:
@@ -158,6 +161,7 @@ class _Batch:
         self.moved: dict[str, Hold] = {}
         self._held: dict[str, NewHold] = {}
         self._forms: dict[tuple[object, ...], ReceiptForm] = {}
+        self.is_linked = any(drop.parts for drop in self.drops.values())
         self._release_allotments()
 
     def holds_of(self, drop_id: str) -> list[Hold]:
@@ -169,6 +173,20 @@ class _Batch:
         """Take up what a decision changed."""
         self.drops[outcome.drop.drop] = outcome.drop
         self.moved.update({hold.claim_id: hold for hold in outcome.holds})
+
+    def link(self, places: Mapping[str, list[int]]) -> dict[str, list[int]]:
+        """Return where claims are decided when bundles tie their drops to each other: together, as they came."""
+        linked = sorted(place for drop_id in places if drop_id in self.drops for place in places[drop_id])
+        return {_LINKED: linked, **{drop_id: places[drop_id] for drop_id in places if drop_id not in self.drops}}
+
+    def release(self, drop_id: str, claim_id: str) -> None:
+        """Give a hold back, with all its parts."""
+        if self.is_linked:
+            for outcome in release_linked(self.drops, self._all_holds(), drop_id, claim_id, self._now_ms):
+                self.note(outcome)
+            return
+        hold = next(hold for hold in self.holds_of(drop_id) if hold.claim_id == claim_id)
+        self.note(release_hold(self.drops[drop_id], hold, self._now_ms))
 
     def lapse(self, drop_id: str) -> None:
         """Free what has lapsed of a drop."""
@@ -204,8 +222,11 @@ class _Batch:
         )
 
     def decide(self, drop_id: str, claims: Sequence[tuple[Claim, Presented]]) -> None:
-        """Decide the claims of one drop, in order."""
+        """Decide the claims of one drop, or of all that are linked, in order."""
         presented = [self._with_way(*one) for one in claims] if self._known.paid_by else [made for _, made in claims]
+        if drop_id == _LINKED:
+            self._decide_linked([claim for claim, _ in claims], presented)
+            return
         drop = self.drops.get(drop_id)
         verdicts: Sequence[Verdict]
         if drop is None:
@@ -217,13 +238,37 @@ class _Batch:
             verdicts = outcome.decisions
             self.note(outcome)
         for (claim, _), verdict in zip(claims, verdicts, strict=True):
-            self._judged.append(_Judged(claim, verdict, drop))
-            if isinstance(verdict, Settled | Refused):
-                self._fingerprints[claim.jti] = verdict.claim.fingerprint
-            elif isinstance(verdict, Held) and verdict.fresh:
-                self._held[claim.jti] = NewHold(
-                    claim=claim, hold=verdict.hold, payment=self._known.paid_by[claim.offer]
-                )
+            self._take_up(claim, verdict, drop)
+
+    def _decide_linked(self, claims: Sequence[Claim], presented: Sequence[Presented]) -> None:
+        """Decide claims of several drops, bundles among them, in the order in which they came."""
+        whole = [add_parts(claim, made, self.drops) for claim, made in zip(claims, presented, strict=True)]
+        taken: dict[str, dict[str, int]] = {}
+        for (drop_id, run, viewer), units in self._known.taken.items():
+            if drop_id in self.drops and run == self.drops[drop_id].run:
+                taken.setdefault(drop_id, {})[viewer] = units
+        holds, now_ms = self._all_holds(), self._now_ms
+        linked = settle_linked(self.drops, self._fingerprints, taken, whole, holds=holds, now_ms=now_ms)
+        for outcome in linked.outcomes:
+            self.note(outcome)
+        for claim, verdict in zip(claims, linked.decisions, strict=True):
+            self._take_up(claim, verdict, self.drops[claim.drop])
+            if isinstance(verdict, Held) and verdict.fresh and verdict.parts:
+                for part, held in zip(list_parts(claim, self.drops), verdict.parts, strict=True):
+                    self._add_hold(part, held)
+
+    def _all_holds(self) -> dict[str, list[Hold]]:
+        return {drop_id: self.holds_of(drop_id) for drop_id in self.drops}
+
+    def _take_up(self, claim: Claim, verdict: Verdict, drop: DropStock | None) -> None:
+        self._judged.append(_Judged(claim, verdict, drop))
+        if isinstance(verdict, Settled | Refused):
+            self._fingerprints[claim.jti] = verdict.claim.fingerprint
+        elif isinstance(verdict, Held) and verdict.fresh:
+            self._add_hold(claim, verdict)
+
+    def _add_hold(self, claim: Claim, held: Held) -> None:
+        self._held[claim.jti] = NewHold(claim=claim, hold=held.hold, payment=self._known.paid_by[claim.offer])
 
     def answers(self) -> Iterator[Told]:
         """Return what is told of each claim, in the order of `decide`, once all is written."""
@@ -240,6 +285,8 @@ class _Batch:
         for claim, verdict, drop in self._judged:
             if isinstance(verdict, Settled | Refused):
                 yield self._keep(claim, verdict, drop)
+                if isinstance(verdict, Settled) and verdict.parts:
+                    yield from self._keep_parts(claim, verdict)
 
     def _with_way(self, claim: Claim, presented: Presented) -> Presented:
         """Let a claim wait for its payment, where its offer says so and it was not made with the money."""
@@ -266,8 +313,11 @@ class _Batch:
         receipt = None
         if isinstance(verdict, Settled):
             paid = self._paid_how(claim, verdict.claim.way)
-            form = self._form_of(claim, paid, drop)
-            receipt = form.fill(claim, verdict.first_number, self._trail_of(claim.drop).place)
+            if verdict.parts:
+                receipt = self._write_bundle(claim, verdict, paid)
+            else:
+                form = self._form_of(claim, paid, drop)
+                receipt = form.fill(claim, verdict.first_number, self._trail_of(claim.drop).place)
         decision = Decision(
             claim_id=claim.jti,
             drop=claim.drop,
@@ -296,6 +346,17 @@ class _Batch:
             form = self._forms[key] = ReceiptForm(claim, self._settler.issuer, self._now_ms, paid, pickup)
         return form
 
+    def _write_bundle(self, claim: Claim, settled: Settled, paid: Paid | None) -> bytes:
+        places = {drop: self._trail_of(drop).place for drop in (claim.drop, *(p.claim.drop for p in settled.parts))}
+        issuer, handed_over = self._settler.issuer, self._source == "pos"
+        return write_bundle(claim, settled, self.drops, places, issuer, self._now_ms, paid, handed_over=handed_over)
+
+    def _keep_parts(self, claim: Claim, settled: Settled) -> Iterator[NewDecision]:
+        """Make the rows of a bundle's parts, once its own is made."""
+        for part in decide_parts(claim, settled, self._decisions[claim.jti], self.drops):
+            self._append(part.claim, part.decision, part.receipt, part.quantity)
+            yield NewDecision(part.claim, part.decision, part.quantity, part.first_number)
+
     def _trail_of(self, drop: str) -> Trail:
         trail = self.trails.get(drop)
         if trail is None:
@@ -318,35 +379,10 @@ class _Batch:
         self._trail_of(claim.drop).append("settled", claim.jti, units, receipt, facts, self._now_ms)
 
 
-async def _present_all(claims: Sequence[Claim], source: Source) -> list[Presented]:
-    """Present claims a few at a time: another batch may be waiting for its next step meanwhile."""
-    presented: list[Presented] = []
-    for first in range(0, len(claims), _AT_ONCE):
-        if first:
-            await asyncio.sleep(0)
-        presented += [present_claim(claim, source) for claim in claims[first : first + _AT_ONCE]]
-    return presented
-
-
 def _tell_end(entries: Iterable[NewEntry], told: Callable[[], None]) -> Iterator[NewEntry]:
     """Give entries, and tell when the last of them is being stored."""
     yield from entries
     told()
-
-
-def present_claim(claim: Claim, source: Source) -> Presented:
-    """Return a verified claim as the core takes it: lines summed per SKU."""
-    units = count_units(claim)
-    return Presented(
-        claim_id=claim.jti,
-        drop=claim.drop,
-        run=claim.run,
-        viewer=claim.cnf.jkt,
-        fingerprint=fingerprint_units(claim, units),
-        units=units,
-        source=source,
-        way="paid" if source == "payment" else "settle",
-    )
 
 
 def _refuse_unknown(claim: Presented, fingerprints: dict[str, str]) -> Verdict:

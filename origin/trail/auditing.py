@@ -5,13 +5,15 @@ Rules:
 1. All is read in one snapshot; what is committed meanwhile is in all of it or in none.
 2. Rows are streamed in the order of the trail: memory does not grow with their number.
 3. What is wrong with an entry is named once: a settlement is compared with a sound entry only.
+4. A bundle is compared with its parts in other drops, and a part with its bundle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from origin.database import Connection
 from origin.trail.comparing import Numbers, compare_pair
-from origin.trail.trail_store import Pair, StockRow, read_heads, read_stock_row, stream_pairs
+from origin.trail.trail_store import Pair, StockRow, Tied, read_heads, read_stock_row, read_tied, stream_pairs
+from origin.trail.tying import compare_tied, list_tied
 from shared.audit.checking import Fault, TrailCheck
 from shared.audit.exports import FaultList, Stock, check_stock
 from shared.audit.heads import Verify, read_good_head
@@ -57,8 +59,9 @@ async def audit_drop(
     kept = await read_heads(connection, drop)
     found = _Audit(drop, verify, [token for _, token in kept], published)
     async for pairs in stream_pairs(connection, drop):
+        tied = await read_tied(connection, [claim for pair in pairs if pair.made for claim in list_tied(pair.made)])
         for pair in pairs:
-            found.take(pair)
+            found.take(pair, tied)
     return None if stock is None and not kept and found.is_empty else found.finish(stock)
 
 
@@ -87,8 +90,8 @@ class _Audit:
         """Whether there were no rows at all."""
         return not self._check.position and not self._settlements
 
-    def take(self, pair: Pair) -> None:
-        """Check one more entry with its settlement."""
+    def take(self, pair: Pair, tied: Mapping[str, Tied]) -> None:
+        """Check one more entry with its settlement, and with what that is tied to."""
         faults = [] if pair.stored is None else self._check.feed(*pair.stored)
         self._settlements += pair.made is not None
         if not any(fault.code == "entry_changed" for fault in faults):
@@ -97,6 +100,7 @@ class _Audit:
             self._numbers.pass_over()
         elif pair.stored is not None and pair.made is not None:
             faults = self._numbers.take(pair.stored.entry, pair.made)
+            faults += compare_tied(pair.made, pair.stored.entry.position, tied)
         self._faults.add(faults)
 
     def finish(self, row: StockRow | None) -> Audit:

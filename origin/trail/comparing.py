@@ -6,13 +6,13 @@ import msgspec
 
 from origin.trail.facts import list_facts
 from origin.trail.trail_store import Back, Made, Pair
+from origin.trail.tying import read_receipt
 from shared.audit.checking import Fault
 from shared.audit.trail import Entry, digest_content, digest_facts
 from shared.claims.receipts import Receipt
 from shared.claims.returns import Returned
 from shared.claims.tokens import Line
 
-_RECEIPTS: Final = msgspec.json.Decoder(Receipt)
 _RETURNS: Final = msgspec.json.Decoder(Returned)
 _LINES: Final = msgspec.json.Decoder(tuple[Line, ...])
 _BESIDE: Final = "viewer, fingerprint, arm, kid, source or stock"
@@ -84,13 +84,13 @@ def _compare_return(entry: Entry, back: Back | None) -> list[Fault]:
 
 
 def _name_inserted(made: Made) -> Fault:
-    said = _read_receipt(made.receipt)
+    said = read_receipt(made.receipt)
     detail = "" if said is None else f"its receipt says entry {said.position}"
     return Fault(code="settlement_inserted", claim_id=made.claim_id, detail=detail)
 
 
 def _list_changed(entry: Entry, made: Made) -> list[str]:
-    said = _read_receipt(made.receipt)
+    said = read_receipt(made.receipt)
     if said is None or digest_content(made.receipt) != entry.content:
         return ["receipt"]
     changed = _differing_columns(entry, made, said)
@@ -124,13 +124,6 @@ def _differing_columns(entry: Entry, made: Made, said: Receipt) -> list[str]:
         "settled_at_ms": (entry.at_ms, made.settled_at_ms),
     }
     return [name for name, (told, kept) in compared.items() if told != kept]
-
-
-def _read_receipt(payload: bytes) -> Receipt | None:
-    try:
-        return _RECEIPTS.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
 
 
 def _read_return(document: bytes) -> Returned | None:

@@ -65,6 +65,7 @@ _PAIRS: Final = f"""
       ON undone.claim_id = entry.claim_id AND entry.kind = 'settled'
     ORDER BY entry.position NULLS LAST, made.claim_id
 """  # noqa: S608 - our own column list
+_TIED: Final = "SELECT claim_id, drop, status, receipt FROM settlements WHERE claim_id = ANY(%s)"
 _STOCK: Final = """
     SELECT total, free, held, settled, run, next_number, (
       SELECT coalesce(sum(quantity), 0)::bigint FROM holds WHERE holds.drop = drops.drop AND state = 'held'
@@ -125,6 +126,15 @@ class Back(NamedTuple):
     key: str
     request: str
     returned_ms: int
+
+
+class Tied(NamedTuple):
+    """A settlement of another drop that one stands and falls with; no receipt where it was refused."""
+
+    claim_id: str
+    drop: str
+    status: str
+    receipt: bytes | None
 
 
 class Pair(NamedTuple):
@@ -191,6 +201,14 @@ async def stream_pairs(connection: Connection, drop: str) -> AsyncIterator[list[
         await cursor.execute(_PAIRS, {"drop": drop})
         while chunk := await cursor.fetchmany(CHUNK):
             yield [_pair(row) for row in chunk]
+
+
+async def read_tied(connection: Connection, claim_ids: Sequence[str]) -> dict[str, Tied]:
+    """Return those of the claims that were decided, of whatever drop."""
+    if not claim_ids:
+        return {}
+    found = await connection.execute(_TIED, (list(claim_ids),))
+    return {row[0]: Tied(*row) for row in await found.fetchall()}
 
 
 async def read_heads(connection: Connection, drop: str) -> list[tuple[int, str]]:

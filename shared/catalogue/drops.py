@@ -1,8 +1,12 @@
-"""Drops: what a drop's document must respect, by itself, against what has happened to it, and against its pool."""
+"""Drops: what a drop's document must respect, by itself, against what has happened to it, its pool, and its parts."""
+
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
-from shared.catalogue.entries import DropBody, refuse_field
+from shared.catalogue.entries import DropBody, PartBody, refuse_field
+from shared.claims.bundles import count_parts
+from shared.claims.settlement import PartUnits
 from shared.money.splits import WHOLE_BP, Share
 from shared.problems import Code, Problem
 from shared.structs import Identifier, InstantMs, Strict
@@ -26,6 +30,7 @@ class DropStanding(Strict, frozen=True, kw_only=True):
     opens_at_ms: InstantMs = 0
     shares: tuple[Share, ...] = ()
     sold: bool = False
+    parts: tuple[PartBody, ...] = ()
 
 
 def sort_shares(body: DropBody) -> DropBody:
@@ -41,6 +46,8 @@ def check_drop(body: DropBody, stored: DropStanding | None, now_ms: int) -> Prob
         return refuse_field("$.max_quantity", "must not exceed per_viewer_cap: no such claim could settle")
     if (body.allotment_of is None) != (body.release_at_ms is None) or body.allotment_of == body.drop:
         return refuse_field("$.allotment_of", "goes with release_at_ms, and names another drop")
+    if body.parts and body.allotment_of is not None:
+        return refuse_field("$.parts", "a bundle is no allotment: its parts may have them")
     return _check_shares(body, stored, now_ms) or (None if stored is None else _check_change(body, stored, now_ms))
 
 
@@ -57,8 +64,8 @@ def _check_shares(body: DropBody, stored: DropStanding | None, now_ms: int) -> P
 
 
 def _check_change(body: DropBody, stored: DropStanding, now_ms: int) -> Problem | None:
-    if body.allotment_of != stored.allotment_of:
-        return Problem(code=Code.REVISION_CONFLICT, detail="A drop keeps what it is an allotment of.")
+    if (body.allotment_of, body.parts) != (stored.allotment_of, stored.parts):
+        return Problem(code=Code.REVISION_CONFLICT, detail="A drop keeps what it is an allotment of, and its parts.")
     if body.release_at_ms != stored.release_at_ms and (stored.release_at_ms or 0) <= now_ms:
         return Problem(code=Code.REVISION_CONFLICT, detail="The allotment was released: that cannot be taken back.")
     if (body.run, body.sku) != (stored.run, stored.sku):
@@ -76,6 +83,42 @@ def check_allotment(body: DropBody, pool: DropBody | None) -> Problem | None:
     """Return what keeps a drop from being an allotment of `pool`, or None."""
     if pool is None:
         return Problem(code=Code.DROP_UNKNOWN, detail="At $.allotment_of.")
-    if pool.allotment_of is not None or pool.sku != body.sku:
-        return refuse_field("$.allotment_of", "names a drop of the same SKU that is no allotment itself")
+    if pool.allotment_of is not None or pool.parts or pool.sku != body.sku:
+        return refuse_field("$.allotment_of", "names a drop of the same SKU that is neither allotment nor bundle")
     return None
+
+
+def check_parts(body: DropBody, drops: Mapping[str, DropBody]) -> Problem | None:
+    """Return what keeps a drop from being a bundle of its parts, or None; `drops` are those of them that are stored."""
+    for index, part in enumerate(body.parts):
+        other = drops.get(part.drop)
+        if other is None:
+            return Problem(code=Code.DROP_UNKNOWN, detail=f"At $.parts[{index}].drop.")
+        if other.parts or other.allotment_of is not None or part.drop == body.drop:
+            return refuse_field(f"$.parts[{index}].drop", "names a drop that is neither bundle nor allotment")
+        if body.opens_at_ms < other.opens_at_ms or body.closes_at_ms > other.closes_at_ms:
+            return refuse_field(f"$.parts[{index}].drop", "must be open as long as the bundle is")
+    for drop, units in _count_units(body).items():
+        if units * body.max_quantity > drops[drop].per_viewer_cap:
+            return refuse_field("$.parts", f"one claim would have more of {drop} than its per_viewer_cap")
+    return None
+
+
+def check_bundles(body: DropBody, bundles: Iterable[DropBody], drops: Mapping[str, DropBody]) -> Problem | None:
+    """Return what keeps a drop from being changed because of bundles that it is a part of, or None.
+
+    Args:
+        body: as it would be.
+        bundles: that it is a part of.
+        drops: what is stored of all their parts.
+    """
+    for bundle in bundles:
+        problem = check_parts(bundle, {**drops, body.drop: body})
+        if problem is not None:
+            detail = f"The drop is a part of bundle {bundle.drop}. {problem.detail}"
+            return Problem(code=Code.REVISION_CONFLICT, detail=detail)
+    return None
+
+
+def _count_units(body: DropBody) -> dict[str, int]:
+    return count_parts([PartUnits(drop=part.drop, units=part.units) for part in body.parts])

@@ -32,6 +32,7 @@ from shared.catalogue.manifest import (
     read_manifest,
 )
 from shared.catalogue.money import MINOR_DIGITS
+from shared.claims.bundles import MAX_PARTS
 from shared.money.splits import Share
 from shared.problems import Code, Problem
 from shared.structs import (
@@ -97,6 +98,13 @@ class PickupBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     closes: WallTime
 
 
+class PartBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
+    """What one unit of a bundle has of another drop."""
+
+    drop: Identifier
+    units: Quantity = 1
+
+
 class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     """One limited run of a SKU: how many, when, and how many for whom.
 
@@ -119,6 +127,8 @@ class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
             rest is the shop's. Fixed once the drop has opened, or sold. An allotment has its own.
         partner: who sends or hands over what is sold, and is told of each settled claim, also of earlier ones; not of
             what is sold over a counter. An allotment has its own.
+        parts: for a bundle: the drops that each unit of it draws on as well, all or nothing. They never change; those
+            of one drop are one demand. `total` says how many bundles there are at most.
     """
 
     drop: Identifier
@@ -138,6 +148,7 @@ class DropBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
     release_at_ms: InstantMs | None = None
     shares: Annotated[tuple[Share, ...], Meta(max_length=50)] = ()
     partner: Identifier | None = None
+    parts: Annotated[tuple[PartBody, ...], Meta(max_length=MAX_PARTS)] = ()
 
 
 class DropView(DropBody, frozen=True, kw_only=True):

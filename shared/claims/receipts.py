@@ -28,6 +28,27 @@ class Pickup(Wire, frozen=True, kw_only=True):
     until_ms: InstantMs
 
 
+class ReceiptPart(Wire, frozen=True, kw_only=True, omit_defaults=True):
+    """What a bundle's receipt says of one of its parts: all that the part's own receipt has beside it.
+
+    Attributes:
+        claim_id: of the part.
+        holder: `commit_holder` of that id and the viewer key.
+        run_numbers: of the units, within the run of their own drop.
+        position, previous: its entry's place in the audit trail of that drop, and the hash before it.
+    """
+
+    claim_id: str
+    holder: str
+    drop: str
+    run: str
+    sku: str
+    run_numbers: tuple[int, ...]
+    position: int
+    previous: str
+    pickup: Pickup | None = None
+
+
 class Receipt(Wire, frozen=True, kw_only=True):
     """What a receipt states.
 
@@ -41,6 +62,8 @@ class Receipt(Wire, frozen=True, kw_only=True):
             `at_counter` when it is paid.
         position, previous: its entry's place in the drop's audit trail, and the hash before it (`shared.audit.trail`).
         pickup: where and when it is to be picked up; absent where nothing is.
+        parts: of a bundle: what was settled with it in other drops; absent for all else.
+        bundle: of such a part: the claim id of the bundle; absent for all else.
     """
 
     iss: str
@@ -60,6 +83,8 @@ class Receipt(Wire, frozen=True, kw_only=True):
     position: int = 0
     previous: str = ""
     pickup: Pickup | msgspec.UnsetType = msgspec.UNSET
+    parts: tuple[ReceiptPart, ...] | msgspec.UnsetType = msgspec.UNSET
+    bundle: str | msgspec.UnsetType = msgspec.UNSET
 
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -80,6 +105,7 @@ def write_receipt(  # noqa: PLR0913 - all that a receipt states
     *,
     place: tuple[int, str] = (0, ""),
     pickup: Pickup | None = None,
+    parts: tuple[ReceiptPart, ...] = (),
 ) -> Receipt:
     """Return the receipt of a settled claim.
 
@@ -91,6 +117,7 @@ def write_receipt(  # noqa: PLR0913 - all that a receipt states
         paid: how, when it is paid already.
         place: position in the audit trail, and the hash before it.
         pickup: where and when it is to be picked up, if it is.
+        parts: what is settled with it, where it is a bundle.
     """
     quantity, total_minor = claim.quantity, claim.total_minor
     return Receipt(
@@ -111,6 +138,32 @@ def write_receipt(  # noqa: PLR0913 - all that a receipt states
         position=place[0],
         previous=place[1],
         pickup=msgspec.UNSET if pickup is None else pickup,
+        parts=parts or msgspec.UNSET,
+    )
+
+
+def unfold_parts(receipt: Receipt) -> tuple[Receipt, ...]:
+    """Return the receipts of a bundle's parts: they follow from the bundle's, and from nothing else."""
+    if receipt.parts is msgspec.UNSET:
+        return ()
+    return tuple(
+        msgspec.structs.replace(
+            receipt,
+            jti=part.claim_id,
+            holder=part.holder,
+            drop=part.drop,
+            run=part.run,
+            run_numbers=part.run_numbers,
+            lines=(Line(sku=part.sku, quantity=len(part.run_numbers), unit_minor=0),),
+            total_minor=0,
+            payment="none",
+            position=part.position,
+            previous=part.previous,
+            pickup=msgspec.UNSET if part.pickup is None else part.pickup,
+            parts=msgspec.UNSET,
+            bundle=receipt.jti,
+        )
+        for part in receipt.parts
     )
 
 

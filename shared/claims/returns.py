@@ -7,7 +7,8 @@ Rules:
 2. What was paid is refunded, what was not is cancelled; asking for the other one is refused.
 3. No more goes back than was paid, and in no other currency; a part may be kept. Nothing is no refund.
 4. A run number that was given stays given: units that come back are sold under new numbers.
-5. The same request under the same key has the same answer; another one is told that the claim is returned already.
+5. A part of a bundle is not returned alone: the bundle is, with all its parts.
+6. The same request under the same key has the same answer; another one is told that the claim is returned already.
 """
 
 from typing import Final, Literal
@@ -82,6 +83,7 @@ class Sold(Wire, frozen=True, kw_only=True):
 
     Attributes:
         paid_minor, paid_currency: what was paid for it and is not back; 0 and the claim's own when nothing was.
+        is_part: whether it is a part of a bundle.
     """
 
     claim_id: str
@@ -90,6 +92,7 @@ class Sold(Wire, frozen=True, kw_only=True):
     units: int
     paid_minor: int
     paid_currency: str
+    is_part: bool = False
 
 
 def digest_order(wanted: State, order: ReturnOrder) -> str:
@@ -107,8 +110,8 @@ def decide_return(sold: Sold, wanted: State, order: ReturnOrder, actor: Actor) -
         order: what is asked.
         actor: who asks.
     """
-    if not may_move(sold.state, wanted, actor):
-        return Code.NOT_SETTLED
+    if sold.is_part or not may_move(sold.state, wanted, actor):
+        return Code.PART_OF_BUNDLE if sold.is_part else Code.NOT_SETTLED
     if wanted is State.CANCELLED:
         return Code.REFUND_NEEDED if sold.paid_minor else 0
     if not sold.paid_minor:

@@ -63,6 +63,7 @@ STOCK: Final[dict[str, Any]] = {
     "release_at_ms": None,
     "shares": [],
     "partner": None,
+    "parts": [],
     "received": 0,
     "released": 0,
     "free": 50,

@@ -266,6 +266,12 @@ class World:
             drop, run, total, total, most, cap,
         )  # fmt: skip
 
+    def add_bundle(self, bundle: str, parts: dict[str, int], *, total: int = 100, cap: int = 1, most: int = 1) -> None:
+        """Add a drop that draws on others, which are there."""
+        self.add_drop(bundle, total=total, cap=cap, most=most)
+        told = [{"drop": drop, "units": units} for drop, units in parts.items()]
+        self.execute("UPDATE drops SET parts = %s WHERE drop = %s", json.dumps(told), bundle)
+
     def add_pickup(self, place: str = "kiln", *, drop: str = "drop-1", from_ms: int = 0, until_ms: int = 2**42) -> None:
         """Have the units of a drop picked up."""
         self.execute(
