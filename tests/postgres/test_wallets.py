@@ -1,5 +1,6 @@
 """Credit on a real server: given once, spent once, never overdrawn, and every account together is zero, always."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -7,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.postgres.till import Till, find
-from tests.postgres.world import OriginProcess, Tap, Viewer, together
+from tests.postgres.world import OriginProcess, Tap, Viewer, together, until
 
 ACCOUNTS = "SELECT account, balance_minor FROM ledger_accounts WHERE balance_minor <> 0 ORDER BY account"
 GIFT = "gift-key-0000000000000000"
@@ -47,7 +48,12 @@ def test_the_same_gift_many_times_at_once_is_given_once_and_each_is_told_so(
     shop: Till, counter: OriginProcess, operator: dict[str, str]
 ) -> None:
     viewer = Viewer()
-    answers = together(lambda _: give(counter, viewer, operator), range(16))
+    with psycopg.connect(shop.world.conninfo) as other, ThreadPoolExecutor(4) as pool:
+        other.execute("LOCK TABLE wallets IN EXCLUSIVE MODE")  # all of them have seen that there is no such gift
+        asked = [pool.submit(give, counter, viewer, operator) for _ in range(4)]
+        until(lambda: len(shop.world.waiting_backends()) == len(asked))
+        other.rollback()
+        answers = [each.result() for each in asked]
     assert {(answer.status_code, answer.content) for answer in answers} == {(200, answers[0].content)}
     assert answers[0].json()["balances"] == [{"currency": "EUR", "amount_minor": 2000}]
     shop.assert_in_order()
