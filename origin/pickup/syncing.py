@@ -77,6 +77,8 @@ class PassPage(Wire, frozen=True, kw_only=True):
 
     Attributes:
         as_of_ms: the origin's clock; what changes later is asked for with `since_ms`.
+        over_ms: passes whose window ended before this are not listed any more, and may be forgotten: they say of
+            themselves that they are expired.
         keys: that passes are signed with, as JWKs.
         next: `after` of the next page; None on the last one.
     """
@@ -85,6 +87,7 @@ class PassPage(Wire, frozen=True, kw_only=True):
     scanner: Identifier
     place: Identifier
     as_of_ms: InstantMs
+    over_ms: InstantMs
     keys: tuple[dict[str, str], ...]
     passes: tuple[ListedPass, ...]
     next: ClaimId | None = None
@@ -197,6 +200,7 @@ class Syncing:
             scanner=scanner,
             place=place,
             as_of_ms=now_ms,
+            over_ms=over_ms,
             keys=self._keys.public,
             passes=tuple(listed for row in shown for listed in self._describe(row)),
             next=shown[-1].claim_id if len(found) > PAGE else None,

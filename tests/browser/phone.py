@@ -66,6 +66,20 @@ class Phone:
     def to_send(self, number: int) -> None:
         expect(self.page.locator("#kept")).to_contain_text(f"{number} to send" if number else "All sent")
 
+    def keeps(self, store: str) -> int:
+        """Return how many documents of a kind the device keeps."""
+        count: int = self.page.evaluate(
+            """(store) => new Promise((resolve) => {
+                 const opened = indexedDB.open("cliptill-scanner");
+                 opened.onsuccess = () => {
+                   const asked = opened.result.transaction(store).objectStore(store).count();
+                   asked.onsuccess = () => { opened.result.close(); resolve(asked.result); };
+                 };
+               })""",
+            store,
+        )
+        return count
+
     def shoot(self, name: str) -> None:
         """Keep a picture where somebody wants to look at it."""
         folder = os.environ.get("CLIPTILL_SCREENSHOTS")

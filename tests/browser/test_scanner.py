@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import jwt
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Route, expect
 
 from origin.pickup.page import FILES
 from shared.claims.passes import write_code
@@ -289,6 +289,43 @@ def test_without_network_what_is_not_good_is_refused_and_says_why(
     phone.to_send(0)
     assert stage.execute("SELECT outcome FROM scans") == [("noted",)]
     assert fetched(stage) == []
+
+
+def test_passes_of_long_ago_and_scans_that_are_kept_are_forgotten_and_still_refused(
+    stage: World, operator: Operator, open_phone: Open
+) -> None:
+    stage.add_drop("other")
+    now_ms, day_ms = time.time_ns() // 1_000_000, 86_400_000
+    stage.add_pickup(drop="other", from_ms=1000, until_ms=now_ms - 29 * day_ms)
+    token = settle(operator, "other")[1]
+    settle(operator)
+    phone = open_phone("door-1")
+    assert phone.keeps("passes") == 2
+
+    def two_days_later(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "over_ms": answer.json()["over_ms"] + 2 * day_ms})
+
+    phone.page.route("**/v1/scanner/passes**", two_days_later)
+    phone.page.get_by_role("button", name="Sync").click()
+    until(lambda: phone.keeps("passes") == 1)
+    phone.hold_up(token)
+    phone.says("Too late")
+    phone.press("Next")
+    phone.page.get_by_role("button", name="Sync").click()
+    phone.to_send(0)
+    assert stage.execute("SELECT verdict FROM scans") == [("expired",)]
+    assert phone.keeps("scans") == 0
+
+
+def test_a_phone_whose_clock_is_put_back_takes_no_old_pass(stage: World, operator: Operator, open_phone: Open) -> None:
+    stage.add_drop("other")
+    token = make_pass(stage, operator, "expired")
+    phone = open_phone("door-1")
+    phone.go(offline=True)
+    phone.page.evaluate("() => { const now = Date.now; Date.now = () => now() - 3_600_000; }")
+    phone.hold_up(token)
+    phone.says("Too late")
 
 
 def test_two_phones_without_network_that_took_one_pass_are_found_with_both_scans(

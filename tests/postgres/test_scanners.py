@@ -133,7 +133,9 @@ def test_passes_are_listed_until_a_month_after_their_window(
     claim_id, token = settle(origin)
     now_ms, day_ms = time.time_ns() // 1_000_000, 86_400_000
     world.add_pickup("kiln", until_ms=now_ms - 29 * day_ms)
-    assert len(device.passes()["passes"]) == 1
+    listed = device.passes()
+    assert len(listed["passes"]) == 1
+    assert listed["as_of_ms"] - listed["over_ms"] == 30 * day_ms
     world.add_pickup("kiln", until_ms=now_ms - 31 * day_ms)
     assert device.passes()["passes"] == []
     assert device.tell(device.scan(token, claim_id)) == ["picked_up"]

@@ -148,7 +148,8 @@ const look = async (find) => {
     if (navigator.onLine)
       await Promise.race([syncNow(), new Promise((resolve) => setTimeout(resolve, NEWS_WITHIN_MS))]);
     const known = await loadKnown();
-    const at_ms = Date.now() + (known?.ahead_ms ?? 0);
+    // It is never earlier than when the origin was last heard: a clock that is put back makes no old pass good again.
+    const at_ms = Math.max(Date.now() + (known?.ahead_ms ?? 0), known?.as_of_ms ?? 0);
     const [said, evidence] = await find();
     const genuine = typeof said === "string" ? undefined : said;
     const gate = { issuer: known?.issuer ?? "", place: (await loadDevice())?.place ?? "" };

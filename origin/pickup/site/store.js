@@ -1,5 +1,6 @@
 /**
- * What this device keeps: who it is, the passes of its place, and every scan until the origin has heard of it.
+ * What this device keeps: who it is, the passes of its place until long after their window, and every scan until the
+ * origin has kept it.
  *
  * A pass is taken and its scan written down in one transaction, so that of two tabs, or two taps, one hands out.
  */
@@ -13,7 +14,8 @@
  *   ahead of ours is `ahead_ms`
  * @typedef {{claim_id: string, said: Pass, code: string, state: State}} KeptPass
  * @typedef {{verdict: string, at_ms: number, claim_id?: string, pass_hash?: string, code?: string}} Look
- * @typedef {{seq: number, look: Look, text?: string, waiting?: 1, outcome?: string}} Scan `waiting` while it is not told
+ * @typedef {{seq: number, look: Look, text?: string, waiting?: 1}} Scan `waiting` while it is not told; one that the
+ *   origin refused to keep stays, and is not told again
  */
 
 const NAME = "cliptill-scanner";
@@ -23,12 +25,16 @@ let opening;
 
 const open = () => {
   opening ??= new Promise((resolve, reject) => {
-    const request = indexedDB.open(NAME, 1);
-    request.onupgradeneeded = () => {
-      request.result.createObjectStore("settings");
-      request.result.createObjectStore("passes", { keyPath: "claim_id" }).createIndex("code", "code");
-      const scans = request.result.createObjectStore("scans", { keyPath: "seq", autoIncrement: true });
-      scans.createIndex("waiting", "waiting");
+    const request = indexedDB.open(NAME, 2);
+    request.onupgradeneeded = ({ oldVersion }) => {
+      const { result, transaction } = request;
+      if (oldVersion < 1) {
+        result.createObjectStore("settings");
+        result.createObjectStore("passes", { keyPath: "claim_id" }).createIndex("code", "code");
+        const scans = result.createObjectStore("scans", { keyPath: "seq", autoIncrement: true });
+        scans.createIndex("waiting", "waiting");
+      }
+      transaction?.objectStore("passes").createIndex("exp", "said.exp");
     };
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
@@ -101,6 +107,17 @@ export const savePasses = (listed) =>
   });
 
 /**
+ * Forget passes whose window ended long ago: their own text says that they are expired.
+ *
+ * @param {number} beforeS
+ */
+export const forgetPasses = (beforeS) =>
+  change(["passes"], async ({ passes }) => {
+    const over = await done(passes.index("exp").getAllKeys(IDBKeyRange.upperBound(beforeS)));
+    for (const claimId of over) passes.delete(claimId);
+  });
+
+/**
  * Hand out: once.
  *
  * @param {Pass} said
@@ -124,5 +141,7 @@ export const noteRefusal = (look) => change(["scans"], async ({ scans }) => done
 export const waitingScans = async (most) => done((await read("scans")).index("waiting").getAll(null, most));
 /** @returns {Promise<number>} */
 export const countWaiting = async () => done((await read("scans")).index("waiting").count());
+/** @param {number} seq of a scan that the origin has kept */
+export const dropScan = (seq) => change(["scans"], async ({ scans }) => done(scans.delete(seq)));
 /** @param {Scan} scan */
 export const saveScan = (scan) => change(["scans"], async ({ scans }) => done(scans.put(scan)));

@@ -1,7 +1,17 @@
 /** What goes over the network: setting the device up, telling scans, hearing of passes. Everything may be repeated. */
 
 import { encodeBase64url } from "./passes.js";
-import { loadDevice, loadKnown, saveDevice, saveKnown, savePasses, saveScan, waitingScans } from "./store.js";
+import {
+  dropScan,
+  forgetPasses,
+  loadDevice,
+  loadKnown,
+  saveDevice,
+  saveKnown,
+  savePasses,
+  saveScan,
+  waitingScans,
+} from "./store.js";
 
 /** @typedef {import("./store.js").Device} Device */
 /** @typedef {import("./store.js").Scan} Scan */
@@ -10,8 +20,8 @@ const P256 = { name: "ECDSA", namedCurve: "P-256" };
 const ES256 = { name: "ECDSA", hash: "SHA-256" };
 const MOST_SCANS = 50;
 const TIMEOUT_MS = 10_000;
-/** Changes are asked for from a little before the last answer: its instant is another clock's than the database's. */
-const OVERLAP_MS = 10_000;
+/** Changes are asked for from before the last answer: what was decided then may have been stored only after it. */
+const OVERLAP_MS = 60_000;
 const encoder = new TextEncoder();
 
 /**
@@ -84,7 +94,8 @@ const tell = async (device) => {
     }
     const { status, body } = await ask("/v1/scanner/scans", device.api_key, { scans: scans.map(({ text }) => text) });
     if (status !== 200) return status;
-    for (const [at, { waiting, ...scan }] of scans.entries()) await saveScan({ ...scan, outcome: body.outcomes[at] });
+    for (const [at, { waiting, ...scan }] of scans.entries())
+      await (body.outcomes[at] === "refused" ? saveScan(scan) : dropScan(scan.seq));
   }
 };
 
@@ -100,9 +111,10 @@ const hear = async (device) => {
       device.api_key,
     );
     if (status !== 200) return status;
-    const { issuer, keys, as_of_ms } = body;
+    const { issuer, keys, as_of_ms, over_ms } = body;
     first ??= { issuer, keys, as_of_ms, ahead_ms: as_of_ms - Date.now() };
     await savePasses(body.passes);
+    await forgetPasses(over_ms / 1000);
     if (!body.next) break;
     after = body.next;
   }
