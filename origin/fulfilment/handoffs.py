@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from origin.database import Database
-from origin.fulfilment.handoffs_store import HandoffView, Wanted, list_handoffs, resend_claim
+from origin.fulfilment.handoffs_store import HandoffView, Wanted, list_handoffs, resend_claim, resend_partner
+from origin.fulfilment.partners_store import find_partners
 from origin.guard import KEY_CODES, Guard
 from origin.responses import Handler, refuse, tell
 from shared.fulfilment.handoffs import Progress, Standing
@@ -31,6 +32,12 @@ class HandoffPage(Wire, frozen=True, kw_only=True):
 
     handoffs: tuple[HandoffView, ...]
     next: HandoffMark | None = None
+
+
+class Resent(Wire, frozen=True, kw_only=True):
+    """How many messages are sent again, those that were dead among them."""
+
+    messages: int
 
 
 class _Asked(Wanted, frozen=True, kw_only=True):
@@ -66,6 +73,15 @@ OPERATIONS: Final = (
         answers={200: Answer(description="They wait to be sent.", type=HandoffPage)},
         problems=(*KEY_CODES, Code.HANDOFF_UNKNOWN),
     ),
+    Operation(
+        id="resend_partner",
+        method="POST",
+        path="/v1/partners/{partner}/resend",
+        summary="Send all that a partner has not taken now: once it is back, say.",
+        security=SECURITY,
+        answers={200: Answer(description="They wait to be sent.", type=Resent)},
+        problems=(*KEY_CODES, Code.PARTNER_UNKNOWN),
+    ),
 )
 
 
@@ -79,7 +95,11 @@ class Handoffs:
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return a handler for each operation."""
-        return {"list_handoffs": self._guarded(self._list), "resend_claim": self._guarded(self._resend)}
+        return {
+            "list_handoffs": self._guarded(self._list),
+            "resend_claim": self._guarded(self._resend),
+            "resend_partner": self._guarded(self._resend_all),
+        }
 
     async def _list(self, request: Request) -> Response:
         try:
@@ -100,3 +120,11 @@ class Handoffs:
                 return refuse(Problem(code=Code.HANDOFF_UNKNOWN))
             told = await list_handoffs(connection, Wanted(claim=claim_id), ("", 0), PAGE_MOST)
         return tell(HandoffPage(handoffs=tuple(told)))
+
+    async def _resend_all(self, request: Request) -> Response:
+        partner = request.path_params["partner"]
+        async with self._database.transaction() as connection:
+            if not await find_partners(connection, [partner]):
+                return refuse(Problem(code=Code.PARTNER_UNKNOWN))
+            messages = await resend_partner(connection, partner, self._clock_ms())
+        return tell(Resent(messages=messages))

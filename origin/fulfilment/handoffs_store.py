@@ -93,6 +93,10 @@ _RESEND: Final = """
     UPDATE handoffs SET state = 'waiting', since_ms = %(now)s, next_try_ms = %(now)s, tries = 0
     WHERE claim_id = %(claim)s
 """
+_RESEND_ALL: Final = """
+    UPDATE handoffs SET state = 'waiting', since_ms = %(now)s, next_try_ms = %(now)s, tries = 0
+    WHERE partner = %(partner)s AND state IN ('waiting', 'dead')
+"""
 _SOLD: Final = """
     SELECT progress_at_ms, drop, position FROM handoffs WHERE claim_id = %s AND kind = 'settled' AND partner = %s
     FOR UPDATE
@@ -212,6 +216,11 @@ async def list_handoffs(
 async def resend_claim(connection: Connection, claim_id: str, now_ms: int) -> bool:
     """Have all messages about a claim sent again, in their order; return whether there are any."""
     return (await connection.execute(_RESEND, {"claim": claim_id, "now": now_ms})).rowcount > 0
+
+
+async def resend_partner(connection: Connection, partner: str, now_ms: int) -> int:
+    """Have all messages that a partner has not taken sent now; return how many there are."""
+    return (await connection.execute(_RESEND_ALL, {"partner": partner, "now": now_ms})).rowcount
 
 
 async def lock_sold(connection: Connection, claim_id: str, partner: str) -> tuple[bool, int | None]:

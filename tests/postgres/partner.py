@@ -20,6 +20,11 @@ SECRET: Final = write_secret(b"partner secret of thirty-two byt")
 _FLOOD: Final = b"x" * 65_536
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64  # connections beyond it are refused for a second by the system
+
+
 class Partner:
     """A server on this machine. `status` is what it answers with; `behave` is how."""
 
@@ -40,8 +45,7 @@ class Partner:
             def log_message(self, format: str, *_: Any) -> None:  # noqa: A002 - the library's name
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/hooks"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 

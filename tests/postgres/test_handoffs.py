@@ -221,6 +221,30 @@ def test_what_was_taken_is_sent_again_when_asked_under_the_id_that_it_had(
     assert resend(counter, tap, {}).json()["code"] == "key_missing"
 
 
+def test_all_that_a_partner_missed_is_sent_once_it_is_back(
+    till: Till, counter: OriginProcess, partner: Partner, operator: dict[str, str]
+) -> None:
+    def resend_all(name: str) -> Any:
+        return counter.client.post(f"/v1/partners/{name}/resend", headers=operator).json()
+
+    taken = sell_free(counter)
+    until_taken(till, taken)
+    partner.status = 410
+    taps = [sell_free(counter) for _ in range(3)]
+    until(lambda: len(ask(counter, operator, state="dead")) == 3)
+    partner.status = 503
+    till.world.execute("UPDATE handoffs SET state = 'waiting', next_try_ms = %s WHERE position = 2", 2**52)
+    take_back(counter, taps[2], "cancel", operator)
+    until(lambda: len(ask(counter, operator, state="waiting")) == 2)
+    partner.status, partner.messages = 200, []
+    assert resend_all(partner.name) == {"messages": 4}
+    until_states(till, taps[2], "delivered", "delivered")
+    until(lambda: len(ask(counter, operator, state="delivered")) == 5)
+    assert f"{taken.claim.jti}-settled" not in partner.ids()
+    assert resend_all(partner.name) == {"messages": 0}
+    assert resend_all("nobody")["code"] == "partner_unknown"
+
+
 def test_messages_are_listed_in_pages(counter: OriginProcess, partner: Partner, operator: dict[str, str]) -> None:
     taps = [sell_free(counter) for _ in range(5)]
     until(lambda: len(partner.counts()) == 5)
