@@ -10,11 +10,15 @@ from origin.database import Database
 from origin.settlement.budgets_store import HOUR_MS, KEPT_MS, add_counts, read_budgets
 from origin.settlement.confirming import Confirmations
 from shared.claims.budgets import BudgetState, Kind, Stage
+from tests.postgres.test_counter import add_registers, make_sale, told
+from tests.postgres.test_counter import post as report_sales
+from tests.postgres.test_reconcile_service import operator_headers
 from tests.postgres.till import Till
 from tests.postgres.world import OriginProcess, Tap, World, until
 
 MISSED_CARD = 'cliptill_budget_misses_total{kind="card",stage="payment"}'
 MISSED_WALLET = 'cliptill_budget_misses_total{kind="wallet",stage="database"}'
+MISSED_SALE = 'cliptill_budget_misses_total{kind="point_of_sale",stage="database"}'
 NOW_MS = 1_800_000_000_000
 
 
@@ -73,6 +77,31 @@ def test_a_card_payment_that_takes_too_long_is_pending_and_ends_in_goods(till: T
     until(lambda: till.state_of(tap) == ["captured"])
     assert counter.read(tap).json()["payment"] == "card"
     till.assert_in_order()
+
+
+def test_report_that_takes_too_long_goes_on_and_is_told_when_it_is_sent_again(own_world: World) -> None:
+    """The declared fallback of a point of sale is to go on: who sends the same again hears what came of it."""
+    add_registers(own_world)
+    origin, sales = own_world.start(), [make_sale(number) for number in range(3)]
+    with own_world.hold() as hold:
+        late = report_sales(origin, *sales)
+        assert (late.status_code, late.json()["code"], late.headers["retry-after"]) == (503, "unavailable", "1")
+        assert (metric(origin, MISSED_SALE), own_world.count()) == (1, 0)
+        hold.release()
+    until(lambda: own_world.count() == len(sales))
+    again = report_sales(origin, *sales)
+    assert told(again) == [("settled", None)] * 3
+    assert [sale["run_numbers"] for sale in again.json()["sales"]] == [[1], [2], [3]]
+    assert own_world.stock() == (97, 0, 3)
+    assert metric(origin, MISSED_SALE) == 1
+    assert metric(origin, 'cliptill_confirmations_total{kind="point_of_sale"}') == 1
+    assert origin.stop() == 0  # its counts are kept for the report
+    origin = own_world.start(CLIPTILL_RECONCILE_INTERVAL_S="1")
+    headers = operator_headers(own_world.conninfo)
+    until(lambda: origin.client.get("/v1/reconciliations/latest", headers=headers).is_success)
+    report = origin.client.get("/v1/reconciliations/latest", headers=headers).json()
+    (budget,) = [one for one in report["report"]["budgets"] if one["kind"] == "point_of_sale"]
+    assert (budget["met"], budget["missed"], budget["fallback"]) == (1, {"database": 1}, "pending")
 
 
 def test_metrics_name_no_person_and_no_drop(origin: OriginProcess) -> None:

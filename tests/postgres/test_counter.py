@@ -17,14 +17,19 @@ from tests.postgres.world import OriginProcess, Tap, World, together, until
 KEYS = {"till-1": make_key(), "till-2": make_key()}
 
 
-@pytest.fixture(autouse=True)
-def registers(world: World) -> Iterator[None]:
+def add_registers(world: World) -> None:
+    """Have two registers, and an offer that they sell."""
     for name, key in KEYS.items():
         world.execute("INSERT INTO api_keys VALUES (%s, %s, 0, NULL, 'register')", hash_key(key), name)
     publish(world, 1)
     world.add_paid_offer("at_pickup")
     world.execute("UPDATE clips SET offers = '{offer-1}'")
     world.execute("""UPDATE offers SET prices = '[{"currency": "EUR", "amount_minor": 500}]'""")
+
+
+@pytest.fixture(autouse=True)
+def registers(world: World) -> Iterator[None]:
+    add_registers(world)
     yield
     world.patiently("TRUNCATE api_keys")
 
