@@ -12,7 +12,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from edge import operations
 from edge.answers import (
@@ -36,12 +35,13 @@ from shared.catalogue.stock import StockSnapshot, report_stock
 from shared.insight.events import MAX_BEACON_BYTES, Beacon, BeaconAccepted
 from shared.openapi import JSON, build_document
 from shared.problems import Code, Problem
-from shared.wire import decode_body
+from shared.wire import decode_body, only_names
 
 SERVICES: Final = "cliptill.services"
 VERSION: Final = "0.1.0"
 _ENCODER: Final = msgspec.json.Encoder()
 _CLAIM_DECODER: Final = msgspec.json.Decoder(ClaimRequest)
+_CLAIM_NAMES: Final = only_names(ClaimRequest)
 _BEACON_DECODER: Final = msgspec.json.Decoder(Beacon)
 
 
@@ -109,7 +109,7 @@ async def _read_tap(request: Request, services: Services) -> ClaimRequest | Prob
     body = await _read_body(request, MAX_BODY_BYTES)
     if isinstance(body, Problem):
         return body
-    tap = decode_body(body, _CLAIM_DECODER, MAX_BODY_BYTES)
+    tap = decode_body(body, _CLAIM_DECODER, MAX_BODY_BYTES, _CLAIM_NAMES)
     return tap if isinstance(tap, Problem) else await limit_viewer(services, tap.viewer) or tap
 
 
@@ -207,7 +207,7 @@ async def _answer_error(_: Request, __: Exception) -> Response:
     return _answer_internal()
 
 
-def create_app() -> ASGIApp:
+def create_app() -> Front:
     """Return the ASGI app. It has no lifespan and keeps nothing: all state comes with each request."""
     handlers: dict[str, Any] = {
         handler.__name__: handler

@@ -10,12 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote
 
-from starlette.types import ASGIApp, Message
+import msgspec
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive
 
+from edge.answers import Prepared
 from edge.ports import Services
+from edge.routing import Front
 
 ReadBody = Callable[[], Awaitable[bytes]]
 
+_ENCODER: Final = msgspec.json.Encoder()
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _SERVICES: Final = "cliptill.services"
 
@@ -27,6 +32,11 @@ class Answer:
     status: int = 500
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytes = b""
+
+    def as_init(self) -> str:
+        """Return status and headers as the JSON of a `ResponseInit` (Fetch standard)."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers}
+        return _ENCODER.encode({"status": self.status, "headers": headers}).decode()
 
 
 def make_scope(method: str, url: str, headers: list[tuple[bytes, bytes]], services: Services) -> dict[str, Any]:
@@ -59,15 +69,26 @@ def make_scope(method: str, url: str, headers: list[tuple[bytes, bytes]], servic
     }
 
 
-async def call_app(app: ASGIApp, scope: dict[str, Any], read_body: ReadBody) -> Answer:
+async def call_app(app: Front, scope: dict[str, Any], read_body: ReadBody) -> Answer | Prepared:
     """Run one request through the app; the body is read only when the app asks for it.
 
     An error that no handler expected is raised, as Starlette does so that servers can log it.
     """
-    answer = Answer()
 
     async def receive() -> Message:
         return {"type": "http.request", "body": await read_body(), "more_body": False}
+
+    handler = app.find(scope)
+    if handler is not None:
+        response = await handler(Request(scope, receive))
+        if isinstance(response, Prepared):
+            return response
+        return Answer(response.status_code, response.raw_headers, bytes(response.body))
+    return await _collect(app, scope, receive)
+
+
+async def _collect(app: ASGIApp, scope: dict[str, Any], receive: Receive) -> Answer:
+    answer = Answer()
 
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":

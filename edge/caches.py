@@ -7,7 +7,7 @@ I/O, which the platform forbids. What cannot be read again is served as it was: 
 import re
 from typing import Any, Final
 
-from edge.isolate import Entry, FreshStock
+from edge.isolate import Entry, FreshStock, Isolate
 from edge.ports import Services
 from shared.catalogue.manifest import Manifest, ManifestFault, read_manifest
 from shared.catalogue.stock import FRESH_MS, StockSnapshot, is_believable
@@ -16,6 +16,7 @@ from shared.problems import Code, Problem
 
 MANIFEST_FRESH_MS: Final = 5_000
 LEASE_MS: Final = 1_000  # also how long a dead service is left alone
+LEASED_LOOK_MS: Final = 25  # how long a request that does not read may miss what another has read
 NEVER_MS: Final = -1
 
 _IDENTIFIER: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -61,20 +62,28 @@ async def load_stock(services: Services, drops: tuple[str, ...]) -> dict[str, St
 
     It is the same dictionary for as long as nothing has changed, and nobody may change it.
     """
-    isolate, now_ms = services.isolate, services.now_ms()
-    fresh = isolate.fresh.get(drops)
-    if fresh is not None and fresh.changes == isolate.stock_changes and fresh.from_ms <= now_ms < fresh.until_ms:
+    now_ms = services.now_ms()
+    fresh = services.isolate.fresh.get(drops)
+    if fresh is not None and fresh.from_ms <= now_ms < fresh.until_ms:
         return fresh.found
-    stock = isolate.stock
     # All of them, not the first alone: each drop that is due must be leased.
     due = [drop for drop in drops if _is_due(services, drop, now_ms)]
     if due:
         await _read_stock(services, drops)
-    entries = {drop: stock.get(drop) for drop in drops}
-    found = {drop: entry.value for drop, entry in entries.items() if entry is not None and entry.value}
-    until_ms = min((_due_ms(entry) for entry in entries.values()), default=NEVER_MS)
-    isolate.fresh.put(drops, FreshStock(found, now_ms, until_ms, isolate.stock_changes))
-    return found
+        now_ms = services.now_ms()
+    fresh = _gather(services.isolate, drops, now_ms)
+    services.isolate.fresh.put(drops, fresh)
+    return fresh.found
+
+
+def _gather(isolate: Isolate, drops: tuple[str, ...], now_ms: int) -> FreshStock:
+    entries = [(drop, isolate.stock.get(drop)) for drop in drops]
+    found = {drop: entry.value for drop, entry in entries if entry is not None and entry.value}
+    known = isolate.fresh.get(drops)  # read only now: another request may have been faster
+    if known is not None and known.found == found:
+        found = known.found
+    until_ms = min((_look_again_ms(entry, now_ms) for _, entry in entries), default=NEVER_MS)
+    return FreshStock(found, now_ms, until_ms)
 
 
 def is_known_absent(services: Services, drop: str) -> bool:
@@ -83,9 +92,12 @@ def is_known_absent(services: Services, drop: str) -> bool:
     return entry is not None and entry.value is None and entry.read_at_ms != NEVER_MS
 
 
-def _due_ms(entry: Entry[StockSnapshot | None] | None) -> int:
-    """Return the instant from which one request must read again."""
-    return NEVER_MS if entry is None else max(entry.read_at_ms + FRESH_MS, entry.leased_until_ms)
+def _look_again_ms(entry: Entry[StockSnapshot | None] | None, now_ms: int) -> int:
+    """Return until when an entry need not be looked at: what another request reads just now may be there soon."""
+    if entry is None:
+        return NEVER_MS
+    due_ms = entry.read_at_ms + FRESH_MS
+    return due_ms if now_ms < due_ms else min(entry.leased_until_ms, now_ms + LEASED_LOOK_MS)
 
 
 def _is_due(services: Services, drop: str, now_ms: int) -> bool:
@@ -95,17 +107,14 @@ def _is_due(services: Services, drop: str, now_ms: int) -> bool:
 
 async def _read_stock(services: Services, drops: tuple[str, ...]) -> None:
     stock = services.isolate.stock
-    services.isolate.stock_changes += 1
     try:
         snapshots = await services.stock.read(drops)
     except ServiceAwayError:
-        services.isolate.stock_changes += 1
         # What was never read is leased only now: until an answer failed, each request of a cold isolate asks.
         for drop in drops:
             if drop not in stock:
                 stock[drop] = Entry(None, NEVER_MS, services.now_ms() + LEASE_MS)
         return
-    services.isolate.stock_changes += 1
     now_ms = services.now_ms()
     told = {snapshot.drop: snapshot for snapshot in snapshots.drops}
     for drop in drops:

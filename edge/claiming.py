@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from edge.isolate import GivenClaim, Isolate
 from edge.ports import Services
-from shared.catalogue.manifest import Manifest, Offer
+from shared.catalogue.manifest import Manifest, Offer, Price
 from shared.catalogue.stock import StockSnapshot
 from shared.claims.admission import NotAdmitted, decide_admission
 from shared.claims.tokens import Claim, Confirmation, Line, derive_claim_id, sign_claim
@@ -84,78 +84,81 @@ def give_claim(
     services: Services, manifest: Manifest, offer: Offer, snapshot: StockSnapshot | None, tap: ClaimRequest
 ) -> Given | Problem:
     """Decide one tap, and make the claim."""
-    isolate, now_ms = services.isolate, services.now_ms()
-    claim = _make_claim(services, manifest, offer, tap, now_ms)
-    if isinstance(claim, Problem):
-        return claim
-    repeated = _find_given(isolate, claim, now_ms)
+    isolate, now_ms, drop = services.isolate, services.now_ms(), offer.terms.drop
+    price = _choose_price(offer, tap, services.place.country)
+    if isinstance(price, Problem):
+        return price
+    claim_id = derive_claim_id(drop, tap.viewer, tap.idempotency_key)
+    fingerprint = _fingerprint(manifest, offer, tap, price)
+    repeated = _find_given(isolate, claim_id, fingerprint, now_ms)
     if repeated is not None:
         return repeated
-    drop = offer.terms.drop
     decision = decide_admission(offer.terms, snapshot, isolate.buckets.get(drop), tap.quantity, now_ms)
     if decision.bucket is not None:
         isolate.buckets[drop] = decision.bucket
     if isinstance(decision, NotAdmitted):
         return decision.problem
-    claim = msgspec.structs.replace(claim, stock_version=decision.stock_version)
+    claim = Claim(
+        iss=services.config.issuer,
+        aud=services.config.origin_url,
+        cnf=Confirmation(jkt=tap.viewer),
+        jti=claim_id,
+        iat=now_ms // 1000,
+        nbf=now_ms // 1000,
+        exp=now_ms // 1000 + manifest.claim_ttl_s,
+        drop=drop,
+        run=offer.terms.run,
+        lines=(Line(sku=offer.terms.sku, quantity=tap.quantity, unit_minor=price.amount_minor),),
+        currency=price.currency,
+        creator=manifest.creator,
+        clip=manifest.clip,
+        offer=offer.offer,
+        mode=offer.terms.mode,
+        stock_version=decision.stock_version,
+        colo=services.place.colo,
+    )
+    return _give(services, claim, fingerprint)
+
+
+def _give(services: Services, claim: Claim, fingerprint: str) -> Given:
+    """Sign a claim, and remember what was given."""
     token = sign_claim(claim, services.config.claim_keys[0])
     body = _ENCODER.encode(_answer(claim, token, services.config.origin_url))
     expires_at_ms = claim.exp * 1000
-    isolate.claims[claim.jti] = GivenClaim(body, _fingerprint(claim), expires_at_ms)
+    services.isolate.claims[claim.jti] = GivenClaim(body, fingerprint, expires_at_ms)
     event = ClaimIssued(
         claim_id=claim.jti,
-        drop=drop,
-        clip=manifest.clip,
-        offer=offer.offer,
+        drop=claim.drop,
+        clip=claim.clip,
+        offer=claim.offer,
         token=token,
         expires_at_ms=expires_at_ms,
     )
     return Given(body=body, event=event)
 
 
-def _find_given(isolate: Isolate, claim: Claim, now_ms: int) -> Given | Problem | None:
-    given = isolate.claims.get(claim.jti)
+def _find_given(isolate: Isolate, claim_id: str, fingerprint: str, now_ms: int) -> Given | Problem | None:
+    given = isolate.claims.get(claim_id)
     if given is None or given.expires_at_ms <= now_ms:
         return None
-    if given.fingerprint != _fingerprint(claim):
+    if given.fingerprint != fingerprint:
         return Problem(code=Code.IDEMPOTENCY_CONFLICT)
     return Given(body=given.body, event=None)
 
 
-def _fingerprint(claim: Claim) -> str:
+def _fingerprint(manifest: Manifest, offer: Offer, tap: ClaimRequest, price: Price) -> str:
     """Return what one tap asks for: offers that share a drop differ in price, although they settle alike."""
-    units = (f"{line.sku}*{line.quantity}" for line in claim.lines)
+    terms = offer.terms
+    what = (manifest.clip, offer.offer, terms.drop, terms.run, tap.viewer, price.currency, terms.sku, str(tap.quantity))
     # Nothing in it can hold the separator, so it needs no hash.
-    return "/".join((claim.clip, claim.offer, claim.drop, claim.run, claim.cnf.jkt, claim.currency, *units))
+    return "/".join(what)
 
 
-def _make_claim(
-    services: Services, manifest: Manifest, offer: Offer, tap: ClaimRequest, now_ms: int
-) -> Claim | Problem:
+def _choose_price(offer: Offer, tap: ClaimRequest, country: str) -> Price | Problem:
     offered = [price.currency for price in offer.prices]
     if tap.currency is not None and tap.currency not in offered:
         return Problem(code=Code.CURRENCY_NOT_OFFERED)
-    currency = choose_currency(tap.currency or "", services.place.country, offered)
-    unit_minor = next(price.amount_minor for price in offer.prices if price.currency == currency)
-    now_s = now_ms // 1000
-    return Claim(
-        iss=services.config.issuer,
-        aud=services.config.origin_url,
-        cnf=Confirmation(jkt=tap.viewer),
-        jti=derive_claim_id(offer.terms.drop, tap.viewer, tap.idempotency_key),
-        iat=now_s,
-        nbf=now_s,
-        exp=now_s + manifest.claim_ttl_s,
-        drop=offer.terms.drop,
-        run=offer.terms.run,
-        lines=(Line(sku=offer.terms.sku, quantity=tap.quantity, unit_minor=unit_minor),),
-        currency=currency,
-        creator=manifest.creator,
-        clip=manifest.clip,
-        offer=offer.offer,
-        mode=offer.terms.mode,
-        colo=services.place.colo,
-    )
+    return offer.prices[offered.index(choose_currency(tap.currency or "", country, offered))]
 
 
 def _answer(claim: Claim, token: str, settle_url: str) -> ClaimAnswer:

@@ -24,7 +24,7 @@ MAX_TEMPLATE_BYTES: Final = 16 * 2**20
 _OVERHEAD_BYTES: Final = 4096  # the key, which is the viewer's own text, and the objects around it
 MAX_DROPS: Final = 2048
 MAX_CLIPS: Final = 512
-MAX_CONTEXTS: Final = 8192
+MAX_CONTEXTS: Final = 16384
 MAX_CLAIMS: Final = 2048
 MAX_CALLERS: Final = 8192
 
@@ -65,7 +65,6 @@ class Isolate:
         seq: event batches reported so far.
         manifests: by clip; None for a clip that does not exist.
         stock: by drop.
-        stock_changes: how often `stock` was written.
         fresh: what of `stock` a clip shows, for as long as none of it is due.
         recipes: which template a context has, by `edge.rendering.ContextKey`.
         templates: compiled overlays, by what they depend on.
@@ -84,7 +83,6 @@ class Isolate:
         default_factory=lambda: LRUCache(MAX_MANIFEST_BYTES, getsizeof=_weigh_manifest)
     )
     stock: MutableMapping[str, Entry[StockSnapshot | None]] = field(default_factory=lambda: LRUCache(MAX_DROPS))
-    stock_changes: int = 0
     fresh: Generations[tuple[str, ...], "FreshStock"] = field(default_factory=lambda: Generations(MAX_CLIPS))
     recipes: Generations[tuple[object, ...], "Recipe"] = field(default_factory=lambda: Generations(MAX_CONTEXTS))
     told: Generations[tuple[object, ...], "ToldStock"] = field(default_factory=lambda: Generations(MAX_CLIPS))
@@ -116,13 +114,11 @@ class FreshStock:
     Attributes:
         found: by drop; the same object for as long as nothing has changed.
         from_ms, until_ms: when nothing of it is due.
-        changes: of `Isolate.stock_changes`, when it was put together.
     """
 
     found: dict[str, StockSnapshot]
     from_ms: int
     until_ms: int
-    changes: int
 
 
 class Recipe(NamedTuple):

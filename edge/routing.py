@@ -36,7 +36,7 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        handler = self._find(scope) if scope["type"] == "http" else None
+        handler = self.find(scope) if scope["type"] == "http" else None
         if handler is None:
             await self.app(scope, receive, send)
             return
@@ -47,7 +47,8 @@ class Front:
             raise
         await response(scope, receive, send)
 
-    def _find(self, scope: Scope) -> Handler | None:
+    def find(self, scope: Scope) -> Handler | None:
+        """Return the handler of what is answered here, or None; it may be called without the framework's messages."""
         method, path = scope["method"], scope["path"]
         if method == "GET" and path.startswith(_CLIPS) and path.endswith(_OVERLAY):
             clip = path[len(_CLIPS) : -len(_OVERLAY)]

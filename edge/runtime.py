@@ -1,4 +1,4 @@
-"""The edge's ports on Workers: key-value store, cache, queue, fetch. The only file with `js`, beside the entry class.
+"""The edge's ports on Workers: key-value store, cache, queue, fetch.
 
 Runtime objects live no longer than a request. They come in through `env` and `ctx`, and nothing here keeps them.
 """
@@ -11,6 +11,7 @@ import msgspec
 from pyodide.ffi import JsException, to_js
 
 from edge.config import NAMES, EdgeConfig, read_config
+from edge.engine import engine
 from shared.catalogue.manifest import manifest_key
 from shared.catalogue.stock import EDGE_CACHE_S, StockSnapshots
 from shared.errors import ServiceAwayError
@@ -18,7 +19,6 @@ from shared.wire import nests_deeply
 
 _STOCK_DECODER: Final = msgspec.json.Decoder(StockSnapshots)
 _OK: Final = 200
-_AS_TEXT: Final = '{"contentType":"text"}'
 
 
 def now_ms() -> int:
@@ -117,9 +117,7 @@ class QueueEvents:
 
     def send(self, message: str) -> None:
         """Report one event batch."""
-        # The SDK's wrapper converts each argument, and awaits the promise in Python. The binding itself takes both as
-        # they are; and called by `Array.from`, its promise stays one, and does not become a future of the event loop.
+        # The SDK's wrapper converts each argument, and awaits the promise in Python. The binding takes both as is.
         # As text: bytes cross once, and a pull consumer gets them as they are.
-        queue = getattr(self._env, "_env", self._env).EVENTS
-        send = queue.send.bind(queue, message, js.JSON.parse(_AS_TEXT))
-        self._ctx.waitUntil(js.Array.from_("1", send)[0])
+        queue, known = getattr(self._env, "_env", self._env).EVENTS, engine()
+        self._ctx.waitUntil(known.call(queue, queue.send, message, known.as_text))

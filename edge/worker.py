@@ -6,17 +6,17 @@ runtime is kept, and nothing is read from clock, entropy or network while import
 
 import secrets
 import traceback
+from dataclasses import dataclass
 from typing import Any, Final
 
 import js
-import msgspec
-from pyodide.ffi import to_js
 from workers import WorkerEntrypoint
 
-from edge.answers import PROBLEM_HEADERS
+from edge.answers import PROBLEM_HEADERS, Prepared
 from edge.app import create_app
 from edge.bridge import Answer, call_app, drive, make_scope
 from edge.config import EdgeConfig
+from edge.engine import engine
 from edge.isolate import Isolate
 from edge.ports import Place, Services
 from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, load_config, now_ms
@@ -26,11 +26,22 @@ from shared.problems import Code, Problem, encode_problem
 _ASKING: Final = ("accept", "accept-language")
 _SENDING: Final = ("content-type", "content-length")
 _READ_HEADERS: Final = {"GET": _ASKING, "HEAD": _ASKING, "POST": _SENDING}
-_ENCODER: Final = msgspec.json.Encoder()
+_SHORT_DIGITS: Final = 5
 
 _app: Final = create_app()
 _isolate: Final = Isolate()
 _configs: Final[list[EdgeConfig]] = []
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request: the runtime's object, and what was read of it."""
+
+    request: Any
+    method: str
+    url: str
+    headers: list[tuple[bytes, bytes]]
+    place: Place
 
 
 class Default(WorkerEntrypoint):
@@ -39,28 +50,36 @@ class Default(WorkerEntrypoint):
     def fetch(self, request: Any) -> Any:  # noqa: ANN401 - the runtime's own Request and Response
         """Answer one request: with a Response at once if nothing had to be waited for, else with the rest of it."""
         # The runtime hands over the SDK's wrapper; the object within costs fewer crossings.
-        return drive(self._answer(getattr(request, "js_object", request)))
+        asked = _read(getattr(request, "js_object", request))
+        if asked.method == "POST" and _is_short(asked):
+            return self._answer_once_read(asked)
+        return drive(self._answer(asked, None))
 
-    async def _answer(self, request: Any) -> Any:  # noqa: ANN401
+    def _answer_once_read(self, asked: _Asked) -> Any:  # noqa: ANN401
+        """Read the body, then answer: as a promise of the runtime's own, which costs no event loop."""
+
+        def answer(read: Any) -> Any:  # noqa: ANN401
+            # What is no buffer is the error that came instead: it comes again where the app reads.
+            to_bytes = getattr(read, "to_bytes", None)
+            return drive(self._answer(asked, to_bytes() if to_bytes else None))
+
+        known, request = engine(), asked.request
+        return known.then(known.call(request, request.arrayBuffer), answer)
+
+    async def _answer(self, asked: _Asked, body: bytes | None) -> Any:  # noqa: ANN401
+        async def read_body() -> bytes:
+            return (await asked.request.arrayBuffer()).to_bytes() if body is None else body
+
+        answer: Answer | Prepared
         try:
-            method = request.method
-            scope = make_scope(method, request.url, _read_headers(request, method), self._services(request))
-
-            async def read_body() -> bytes:
-                body: bytes = (await request.arrayBuffer()).to_bytes()
-                return body
-
+            scope = make_scope(asked.method, asked.url, asked.headers, self._services(asked.place))
             answer = await call_app(_app, scope, read_body)
         except Exception:  # noqa: BLE001 - the last line of defence: logged for us, told as `internal`
             js.console.error(traceback.format_exc())
-            answer = Answer(
-                status=500,
-                headers=list(PROBLEM_HEADERS),
-                body=encode_problem(Problem(code=Code.INTERNAL)),
-            )
-        return _make_response(answer)
+            answer = Answer(500, list(PROBLEM_HEADERS), encode_problem(Problem(code=Code.INTERNAL)))
+        return engine().make_response(answer.body, answer.as_init())
 
-    def _services(self, request: Any) -> Services:  # noqa: ANN401
+    def _services(self, place: Place) -> Services:
         if not _configs:
             _configs.append(load_config(self.env))
             _isolate.node = secrets.token_urlsafe(12)
@@ -73,22 +92,25 @@ class Default(WorkerEntrypoint):
             events=QueueEvents(self.env, self.ctx),
             viewer_limit=LocationLimit(self.env, "VIEWER_LIMIT"),
             network_limit=LocationLimit(self.env, "NETWORK_LIMIT"),
-            place=_read_place(request),
+            place=place,
             now_ms=now_ms,
         )
 
 
-def _read_headers(request: Any, method: str) -> list[tuple[bytes, bytes]]:  # noqa: ANN401
+def _read(request: Any) -> _Asked:  # noqa: ANN401
+    told = engine().read_request(request)
+    method: str = told["method"]
     get = request.headers.get
     found = [(name, get(name)) for name in _READ_HEADERS.get(method, ())]
-    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in found if isinstance(value, str)]
+    headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in found if isinstance(value, str)]
+    # Only what is limited asks for the client's address.
+    place = _place(told.get("cf"), get("cf-connecting-ip") if method == "POST" else None)
+    return _Asked(request, method, told["url"], headers, place)
 
 
-def _read_place(request: Any) -> Place:  # noqa: ANN401
-    cf = getattr(request, "cf", None)
-    colo, country = getattr(cf, "colo", ""), getattr(cf, "country", "")
-    # A crossing that only what is limited has to pay for.
-    address = request.headers.get("cf-connecting-ip") if request.method == "POST" else ""
+def _place(told: Any, address: Any) -> Place:  # noqa: ANN401
+    cf: dict[str, Any] = told if isinstance(told, dict) else {}
+    colo, country = cf.get("colo"), cf.get("country")
     return Place(
         colo=colo if isinstance(colo, str) else "",
         country=country if isinstance(country, str) else "",
@@ -96,8 +118,7 @@ def _read_place(request: Any) -> Place:  # noqa: ANN401
     )
 
 
-def _make_response(answer: Answer) -> Any:  # noqa: ANN401
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
-    # As one text: an object that is made from here costs a crossing for each of its members.
-    init = js.JSON.parse(_ENCODER.encode({"status": answer.status, "headers": headers}).decode())
-    return js.Response.new(to_js(answer.body) if answer.body else None, init)
+def _is_short(asked: _Asked) -> bool:
+    """Return whether a body says that it is short: one that does not is read only once the app asks for it."""
+    length = dict(asked.headers).get(b"content-length", b"")
+    return length.isdigit() and len(length) <= _SHORT_DIGITS

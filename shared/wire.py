@@ -39,13 +39,16 @@ def _refuse_constant(_: str) -> NoReturn:
 _SECOND_LOOK: Final = json.JSONDecoder(object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
 
 
-def decode_body(raw: bytes, decoder: "msgspec.json.Decoder[T]", max_bytes: int) -> T | Problem:
+def decode_body(
+    raw: bytes, decoder: "msgspec.json.Decoder[T]", max_bytes: int, names: tuple[bytes, ...] = ()
+) -> T | Problem:
     """Decode one JSON document from a client.
 
     Args:
         raw: the body as received.
         decoder: of the type that the route takes.
         max_bytes: the largest body that is looked at.
+        names: `only_names` of the type, when it is flat: then most bodies need no second look.
 
     Returns:
         The value, or a `Problem` of code `body_too_large`, `malformed_json`, `unknown_field`, `invalid_field` or
@@ -59,6 +62,26 @@ def decode_body(raw: bytes, decoder: "msgspec.json.Decoder[T]", max_bytes: int) 
         return _explain(str(error))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Problem(code=Code.MALFORMED_JSON)
+    return _repeats(raw, names) or value
+
+
+def only_names(of: type[msgspec.Struct]) -> tuple[bytes, ...]:
+    """Return the only keys that an object of a flat type can have, as JSON has them; for `decode_body`.
+
+    Raises:
+        TypeError: when the type lets other keys pass.
+    """
+    if not of.__struct_config__.forbid_unknown_fields:
+        raise TypeError(f"{of.__name__} may have other names too")
+    return tuple(f'"{name}"'.encode() for name in of.__struct_encode_fields__)
+
+
+def _repeats(raw: bytes, names: tuple[bytes, ...]) -> Problem | None:
+    """Look at valid JSON for a key that comes twice in one object."""
+    # Without a backslash every key is written as it is: if each that there can be is written once, none comes twice.
+    # More than one object, or a value that reads like a key, needs the second parser, which costs ten times as much.
+    if names and b"\\" not in raw and raw.count(b"{") == 1 and all(raw.count(name) <= 1 for name in names):
+        return None
     try:
         _SECOND_LOOK.decode(raw.decode())
     except _DuplicateKeyError:
@@ -66,7 +89,7 @@ def decode_body(raw: bytes, decoder: "msgspec.json.Decoder[T]", max_bytes: int) 
     except (ValueError, RecursionError):
         # What msgspec skips (fields that a type allows but does not know) it does not look at as closely.
         return Problem(code=Code.MALFORMED_JSON)
-    return value
+    return None
 
 
 def nests_deeply(raw: bytes) -> bool:

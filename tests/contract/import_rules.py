@@ -47,7 +47,7 @@ EDGE_MAY_IMPORT: Final = frozenset(
     }
 )
 # The two files that touch the runtime: entry class and ports. They may read clock and entropy too.
-RUNTIME_FILES: Final = frozenset({"edge/worker.py", "edge/runtime.py"})
+RUNTIME_FILES: Final = frozenset({"edge/worker.py", "edge/engine.py", "edge/runtime.py"})
 RUNTIME_MODULES: Final = frozenset({"js", "pyodide", "workers"})
 RUNTIME_FILES_MAY_IMPORT: Final = EDGE_MAY_IMPORT | RUNTIME_MODULES | {"secrets", "time", "traceback"}
 # What talks to PostgreSQL: stores by name, and those that connect, start and migrate it.

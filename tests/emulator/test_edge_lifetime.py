@@ -20,6 +20,7 @@ from tests.emulator.stand_in import write_stand_in
 def folder(tmp_path: Path, stand_in: Path, edge: RunningEdge) -> Path:
     """A copy of the small app, with what the shared emulator has made and kept for it."""
     assert edge.boot["snapshot"]
+    assert edge.boot["trampoline"]  # or each call of a C function would go through JavaScript
     shutil.copytree(stand_in, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("run-*"))
     return tmp_path
 

@@ -5,9 +5,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge.bridge import Answer, call_app, drive, make_scope
+from edge.routing import Front
 from tests.edge_world import MemoryWorld
 
 Headers = list[tuple[bytes, bytes]]
@@ -57,6 +60,14 @@ def test_headers_follow_the_host() -> None:
     assert scope["headers"] == [(b"host", b"e.example:1"), (b"accept", b"x")]
 
 
+async def answer_nothing(_: Request) -> Response:
+    raise AssertionError("nothing has its own way here")
+
+
+def behind(app: ASGIApp) -> Front:
+    return Front(app, answer_nothing, answer_nothing, Response)
+
+
 async def read_nothing() -> bytes:
     raise AssertionError("the body must not be read")
 
@@ -66,7 +77,7 @@ def test_a_body_is_read_only_when_it_is_asked_for() -> None:
         await send({"type": "http.response.start", "status": 204, "headers": [(b"a", b"\xe9")]})
         await send({"type": "http.response.body"})
 
-    answer = drive(call_app(app, scope_of("https://e.example/"), read_nothing))
+    answer = drive(call_app(behind(app), scope_of("https://e.example/"), read_nothing))
     assert answer == Answer(status=204, headers=[(b"a", b"\xe9")], body=b"")
 
 
@@ -80,7 +91,7 @@ def test_an_answer_in_pieces_is_put_together() -> None:
     async def read() -> bytes:
         return b"hello"
 
-    assert drive(call_app(app, scope_of("https://e.example/"), read)).body == b"hello!"
+    assert drive(call_app(behind(app), scope_of("https://e.example/"), read)).body == b"hello!"
 
 
 def test_an_unforeseen_error_is_raised_for_the_log() -> None:
@@ -88,7 +99,7 @@ def test_an_unforeseen_error_is_raised_for_the_log() -> None:
         raise LookupError("for the log")
 
     with pytest.raises(LookupError, match="for the log"):
-        drive(call_app(app, scope_of("https://e.example/"), read_nothing))
+        drive(call_app(behind(app), scope_of("https://e.example/"), read_nothing))
 
 
 async def answer_at_once() -> str:

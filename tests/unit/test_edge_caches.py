@@ -5,10 +5,18 @@ from typing import Any
 
 import pytest
 
-from edge.caches import LEASE_MS, MANIFEST_FRESH_MS, is_identifier, is_known_absent, load_manifest, load_stock
+from edge.caches import (
+    LEASE_MS,
+    LEASED_LOOK_MS,
+    MANIFEST_FRESH_MS,
+    is_identifier,
+    is_known_absent,
+    load_manifest,
+    load_stock,
+)
 from edge.isolate import MAX_CLAIMS, MAX_DROPS, MAX_MANIFEST_BYTES, MAX_TEMPLATE_BYTES, Entry, Isolate
 from shared.catalogue.manifest import Manifest
-from shared.catalogue.stock import FRESH_MS, FUTURE_LEEWAY_MS, StockSnapshot
+from shared.catalogue.stock import FRESH_MS, FUTURE_LEEWAY_MS, StockSnapshot, StockSnapshots
 from shared.overlay.telling import OverlayTemplate
 from shared.problems import Code, Problem
 from tests.edge_world import MemoryWorld
@@ -133,6 +141,49 @@ def test_fresh_stock_is_not_read_again(world: MemoryWorld) -> None:
     world.wait_ms(1)
     stock(world)
     assert len(world.stock.reads) == 2
+
+
+def test_stock_that_is_read_again_and_the_same_is_the_same_object(world: MemoryWorld) -> None:
+    first = stock(world)
+    world.wait_ms(FRESH_MS)
+    world.set_stock("drop-1", remaining=50, version=5, age_ms=FRESH_MS)  # as the location's cache still has it
+    assert stock(world) is first
+    assert len(world.stock.reads) == 2
+    world.wait_ms(FRESH_MS)
+    world.set_stock("drop-1", remaining=49, version=6)
+    assert stock(world)["drop-1"].remaining == 49
+
+
+def test_who_does_not_read_sees_soon_what_another_clip_has_read(world: MemoryWorld) -> None:
+    both = ("drop-1", "drop-2")
+    world.set_stock("drop-2", remaining=1)
+    stock(world, *both)
+    stock(world, "drop-1")
+    world.wait_ms(FRESH_MS)
+    world.set_stock("drop-1", remaining=20, version=6)
+    services = world.services()
+    started, release = asyncio.Event(), asyncio.Event()
+    read = world.stock.read
+
+    async def slow(drops: tuple[str, ...]) -> StockSnapshots:
+        started.set()
+        await release.wait()
+        return await read(drops)
+
+    world.stock.read = slow  # type: ignore[method-assign]
+
+    async def run() -> list[int]:
+        reading = asyncio.create_task(load_stock(services, both))
+        await started.wait()
+        meanwhile = await load_stock(services, ("drop-1",))
+        release.set()
+        known = await reading
+        world.wait_ms(LEASED_LOOK_MS)
+        soon = await load_stock(services, ("drop-1",))
+        return [found["drop-1"].remaining for found in (meanwhile, known, soon)]
+
+    assert asyncio.run(run()) == [50, 20, 20]
+    assert world.stock.reads[-1] == both
 
 
 def test_all_drops_of_a_clip_are_read_at_once_when_one_is_due(world: MemoryWorld) -> None:

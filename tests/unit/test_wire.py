@@ -7,7 +7,7 @@ import pytest
 
 from shared.problems import Code, Problem
 from shared.structs import Strict, Wire
-from shared.wire import MAX_DEPTH, decode_body, nests_deeply
+from shared.wire import MAX_DEPTH, decode_body, nests_deeply, only_names
 
 
 class Inner(Strict, frozen=True, kw_only=True):
@@ -112,3 +112,30 @@ def test_sizes_come_before_everything() -> None:
 )
 def test_depth_is_that_of_brackets_outside_of_texts(raw: bytes, *, deep: bool) -> None:
     assert nests_deeply(raw) is deep
+
+
+class Flat(Strict, frozen=True, kw_only=True):
+    name: str = ""
+    number: int | None = None
+
+
+PIECES = (
+    *(b'"name":"a"', b'"name":"name"', b'"name" : "b"', b'"n\\u0061me":"c"', b'"name":"\\"name\\""', b'"name":"{"'),
+    *(b'"number":1', b'"number":null', b'"other":1'),
+)
+
+
+@pytest.mark.parametrize("first", PIECES)
+@pytest.mark.parametrize("second", PIECES)
+@pytest.mark.parametrize("third", [b"", *PIECES])
+def test_the_quick_look_at_a_flat_body_sees_what_the_second_parser_sees(
+    first: bytes, second: bytes, third: bytes
+) -> None:
+    raw = b"{" + b",".join(filter(None, (first, second, third))) + b"}"
+    decoder = msgspec.json.Decoder(Flat)
+    assert decode_body(raw, decoder, 1000, only_names(Flat)) == decode_body(raw, decoder, 1000)
+
+
+def test_the_quick_look_is_only_for_types_that_take_no_other_names() -> None:
+    with pytest.raises(TypeError, match="Lenient"):
+        only_names(Lenient)

@@ -84,6 +84,17 @@ function createModule(settings, memoryBytes) {
 }
 
 /**
+ * Where CPython keeps the address of the WebAssembly function by which it calls C functions of fewer parameters than the
+ * caller passes. At 0 it calls each of them through JavaScript, at several times the cost.
+ *
+ * @param {any} module
+ */
+function trampolineSlot(module) {
+  const offset = module.HEAP32[module.__PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET >>> 2];
+  return (module.__PyRuntime + offset) >>> 2;
+}
+
+/**
  * What Pyodide fetches while it boots. The compiled module is not read from here, see `createModule`.
  *
  * @param {string | URL} url
@@ -101,10 +112,11 @@ async function localFetch(url) {
 async function load(env, snapshot) {
   bridgeCodeGeneration(moduleSource(env));
   const { fetch, addEventListener } = globalThis;
+  let trampoline = 0;
   // Pyodide resolves addresses against `location`, and registers a listener with an option that workerd refuses.
   Object.assign(globalThis, { location: BASE, fetch: localFetch, addEventListener: () => {} });
   try {
-    return await loadPyodide({
+    const python = await loadPyodide({
       indexURL: BASE,
       packageBaseUrl: BASE,
       lockFileContents: JSON.parse(lock),
@@ -112,9 +124,17 @@ async function load(env, snapshot) {
       stdout: (line) => console.log(line),
       stderr: (line) => console.error(line),
       fsInit: async (FS) => mountBundle(FS),
-      createPyodideModule: (settings) => createModule(settings, snapshot?.length ?? 0),
+      createPyodideModule: async (settings) => {
+        const module = /** @type {any} */ (await createModule(settings, snapshot?.length ?? 0));
+        trampoline = module.HEAP32[trampolineSlot(module)];
+        return module;
+      },
       ...(snapshot && { _loadSnapshot: snapshot }),
     });
+    // A snapshot brings the address of the process that made it, where the engine may not even have such a function.
+    const { _module: module } = python;
+    module.HEAP32[trampolineSlot(module)] = trampoline;
+    return python;
   } finally {
     Object.assign(globalThis, { fetch, addEventListener });
   }
@@ -148,6 +168,7 @@ export async function boot(env, snapshotPack, died) {
       python_ms: Math.round(loaded - started),
       import_ms: Math.round(imported - loaded),
       snapshot: snapshotPack !== undefined,
+      trampoline: python._module.HEAP32[trampolineSlot(python._module)] !== 0,
     },
   };
 }

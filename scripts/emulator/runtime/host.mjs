@@ -24,14 +24,19 @@ function problem(code) {
   return new Response(JSON.stringify(body), { status: 500, headers });
 }
 
+/** @param {any} error with Python's traceback, as text, for the operator's log only */
+function log(error) {
+  console.error(String(error?.message ?? error));
+}
+
 /** @param {any} proxy a Python awaitable, already copied so that it outlives the call that handed it over */
 async function settle(proxy) {
   try {
     await proxy;
   } catch (error) {
-    console.error(String(/** @type {Error} */ (error)?.message ?? error));
+    log(error);
   } finally {
-    proxy.destroy?.();
+    proxy.destroy();
   }
 }
 
@@ -43,26 +48,26 @@ async function settle(proxy) {
  */
 function entryContext(ctx) {
   return {
-    waitUntil: (work) => ctx.waitUntil(settle(work.copy?.() ?? work)),
+    waitUntil: (work) => ctx.waitUntil(work instanceof Promise ? work.catch(log) : settle(work.copy())),
     passThroughOnException: () => {},
     props: ctx.props,
   };
 }
 
-/** @param {any} pending a Python task, or a promise */
+/** @param {any} pending a Python task */
 async function finished(pending) {
   try {
     return await pending;
   } catch (error) {
     return failed(error);
   } finally {
-    pending.destroy?.();
+    pending.destroy();
   }
 }
 
-/** @param {any} error with Python's traceback, as text, for the operator's log only */
+/** @param {any} error */
 function failed(error) {
-  console.error(String(error?.message ?? error));
+  log(error);
   return problem("internal_error");
 }
 
@@ -117,7 +122,8 @@ export class Host {
   #answerWith(call, request, ctx) {
     try {
       const response = call(request, entryContext(ctx));
-      return response instanceof Response ? response : finished(response);
+      if (response instanceof Response) return response;
+      return response instanceof Promise ? response.catch(failed) : finished(response);
     } catch (error) {
       return failed(error);
     }
@@ -132,7 +138,7 @@ export class Host {
     try {
       await this.boot(env);
     } catch (error) {
-      console.error(String(/** @type {Error} */ (error)?.message ?? error));
+      log(error);
       return problem("boot_failed");
     }
     return this.answer(request, env, ctx);

@@ -1,0 +1,81 @@
+"""What Python asks of the JavaScript engine itself, in as few crossings as there can be.
+
+A crossing costs one to three microseconds, and a name that is looked up is one too. So the engine's own functions are
+looked up once, in an isolate's first request. They belong to no request, as opposed to all that a request brings;
+nothing is looked up at import, because a deploy snapshot could not hold it.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import js
+import msgspec
+from pyodide.ffi import create_once_callable, to_js
+
+_ASKED: Final = '["method","url","cf","colo","country"]'
+_AS_TEXT: Final = '{"contentType":"text"}'
+_DECODER: Final = msgspec.json.Decoder(dict[str, Any])
+
+
+class Engine:
+    """Functions of the engine, and two constants of its own kind.
+
+    Attributes:
+        parse: `JSON.parse`.
+        as_text: how a queue is told that a message is text.
+    """
+
+    __slots__ = ("_array_from", "_asked", "_bind", "_new_response", "_stringify", "_then", "as_text", "parse")
+
+    def __init__(self) -> None:
+        self.parse = js.JSON.parse
+        self.as_text = self.parse(_AS_TEXT)
+        self._stringify = js.JSON.stringify
+        self._asked = self.parse(_ASKED)
+        self._new_response = js.Response.new
+        self._array_from = js.Array.from_
+        function = js.Function.prototype
+        self._bind = function.call.bind(function.bind)
+        # Of its own `then`, Pyodide gives a callback's result as a number.
+        self._then = js.Reflect.get(js.Promise.prototype, "then")
+
+    def read_request(self, request: Any) -> dict[str, Any]:  # noqa: ANN401 - an object of the runtime
+        """Return method and address of a request, and of `cf` the colo and the country, as far as it has them."""
+        return _DECODER.decode(self._stringify(request, self._asked))
+
+    def make_response(self, body: bytes, init: str) -> Any:  # noqa: ANN401 - an object of the runtime
+        """Return a Response.
+
+        Args:
+            body: nothing for none.
+            init: a `ResponseInit` (Fetch standard) as JSON: of an object made from here, each member is a crossing.
+        """
+        return self._new_response(to_js(body) if body else None, self.parse(init))
+
+    def call(self, owner: Any, function: Any, *arguments: Any) -> Any:  # noqa: ANN401 - objects of the runtime
+        """Call a function of the runtime, and return its promise.
+
+        A promise that a call from Python returns becomes a future of the event loop at once, awaited or not, which
+        costs more than most of what is called. Found in an array, it stays a promise.
+        """
+        if arguments:
+            return self._array_from("1", self._bind(function, owner, *arguments))[0]
+        return self._array_from("1", function, owner)[0]
+
+    def then(self, promise: Any, go_on: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - objects of the runtime
+        """Return the promise of what `go_on` makes of a promise's value, or of its error.
+
+        Without the event loop: what Python's `await` waits for costs a task, a future and several callbacks.
+        """
+        once = create_once_callable(go_on)
+        return self._array_from("1", self._bind(self._then, promise, once, once))[0]
+
+
+_found: Final[list[Engine]] = []
+
+
+def engine() -> Engine:
+    """Return the engine's functions; only while a request is answered."""
+    if not _found:
+        _found.append(Engine())
+    return _found[0]
