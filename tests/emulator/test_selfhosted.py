@@ -4,6 +4,7 @@ import configparser
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import stat
@@ -273,6 +274,29 @@ def test_a_full_spool_drops_counts_and_says_so(edge_node: Path, origin: OriginDo
         Edge.wait_for(lambda: node.spool()["waiting"] == 0)
         after = node.spool()
         assert (after["full"], after["dropped"], after["delivered"]) == (False, told["dropped"], 20 - told["dropped"])
+
+
+def test_while_the_disk_takes_nothing_reports_wait_in_memory_and_go_once_it_does(
+    edge_node: Path, origin: OriginDouble, tmp_path: Path
+) -> None:
+    """More wait than are handed to the spool at once: nobody is held up, nothing is lost, and no number is missing."""
+    origin.events_status = 503
+    with running_node(edge_node, origin.url, tmp_path / "state") as node:
+        node.beacon("clip-0")
+        Edge.wait_for(lambda: node.spool()["waiting"] == 1)
+        node.limit_files(1)
+        for number in range(1, 541):
+            node.beacon(f"clip-{number}")
+        told = node.status()
+        assert (told["outbox"]["waiting"], told["outbox"]["lost"]) == (540, 0)
+        node.limit_files(resource.RLIM_INFINITY)
+        origin.events_status = 202
+        node.beacon("clip-541")
+        Edge.wait_for(lambda: len(origin.messages) >= 542)
+        batches = decode_batches(origin.messages)
+        assert {event.clip for batch in batches for event in batch.events} == {f"clip-{n}" for n in range(542)}
+        assert sorted({batch.seq for batch in batches}) == list(range(1, 543))
+        assert node.status()["outbox"] == {"waiting": 0, "lost": 0}
 
 
 def test_manifests_are_asked_for_again_by_their_tag(node: Node, origin: OriginDouble) -> None:

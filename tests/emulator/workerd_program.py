@@ -5,6 +5,7 @@ For tests, a copy of the node gets one more module, which moves its clock and br
 
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -111,12 +112,20 @@ class Node:
         """Start it, and wait until it answers."""
         program = str(self.folder / "cliptill-edge")
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([program, "serve"], env=self.environment, stdout=log, stderr=log)
+            # Signals stay as they are here, so that a write beyond a limit fails, and does not kill (`limit_files`).
+            self.process = subprocess.Popen(
+                [program, "serve"], env=self.environment, stdout=log, stderr=log, restore_signals=False
+            )
         until = time.monotonic() + START_S
         while not self._answers():
             assert time.monotonic() < until, self.log.read_text()
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.02)
+
+    def limit_files(self, most_bytes: int) -> None:
+        """Have every write fail that would make a file larger, as on a full disk; what is there can be read."""
+        assert self.process is not None
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
 
     def _answers(self) -> bool:
         try:

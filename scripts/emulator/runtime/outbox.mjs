@@ -88,9 +88,11 @@ export class WorkerQueue {
       for (const entry of taken) entry.kept = true;
       this.#waiting = this.#waiting.filter(({ kept }) => !kept);
       this.#lost = Math.max(0, this.#lost - lost);
+      for (const entry of taken) entry.tried = true;
     } catch (error) {
       console.error(`the spool does not take events: ${/** @type {Error} */ (error).message}`);
+      // Nobody waits for a spool that takes nothing, also not those whose turn would have come later.
+      for (const entry of this.#waiting) entry.tried = true;
     }
-    for (const entry of taken) entry.tried = true;
   }
 }

@@ -13,6 +13,8 @@ const POSTED_BYTES_MOST = 512 * 1024;
 const TIMEOUT_MS = 20_000;
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 30_000;
+/** An alarm that is later than this does not come any more: it is given up after failures, as on a full disk. */
+const OVERDUE_MS = 5_000;
 const DEFAULT_SPOOL_BYTES = 256 * 1024 ** 2;
 const ACCEPTED = 202;
 const TOO_LARGE = 413;
@@ -76,8 +78,9 @@ export class Spool extends DurableObject {
     if (!this.#isPosting) await this.#schedule(this.#problem ? this.#pauseMs : 0);
   }
 
-  /** Tell what waits and since when, what was delivered and dropped, and what is in the way. */
-  status() {
+  /** Tell what waits and since when, what was delivered and dropped, and what is in the way; see that it is posted. */
+  async status() {
+    if (!this.#isPosting) await this.#schedule(this.#pauseMs).catch(() => {});
     const { waiting, oldest_ms } = this.#sql
       .exec("SELECT count(*) AS waiting, coalesce(min(at_ms), 0) AS oldest_ms FROM messages")
       .one();
@@ -187,8 +190,9 @@ export class Spool extends DurableObject {
 
   /** @param {number} inMs when to post, unless that is settled already */
   async #schedule(inMs) {
-    if (this.#bytes && (await this.ctx.storage.getAlarm()) === null)
-      await this.ctx.storage.setAlarm(machineNow() + inMs);
+    if (!this.#bytes) return;
+    const dueMs = await this.ctx.storage.getAlarm();
+    if (dueMs === null || dueMs + OVERDUE_MS < machineNow()) await this.ctx.storage.setAlarm(machineNow() + inMs);
   }
 
   /**
