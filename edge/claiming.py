@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from edge.isolate import GivenClaim, Isolate
 from edge.ports import Services
-from shared.catalogue.manifest import Manifest, Offer, Price
+from shared.catalogue.manifest import Manifest, Offer, Price, price_unit
 from shared.catalogue.stock import StockSnapshot
 from shared.claims.admission import NotAdmitted, decide_admission
 from shared.claims.tokens import Claim, Confirmation, Line, derive_claim_id, sign_claim
@@ -98,6 +98,7 @@ def give_claim(
         isolate.buckets[drop] = decision.bucket
     if isinstance(decision, NotAdmitted):
         return decision.problem
+    unit_minor = price_unit(price, offer.terms, snapshot, now_ms)
     claim = Claim(
         iss=services.config.issuer,
         aud=services.config.origin_url,
@@ -108,7 +109,7 @@ def give_claim(
         exp=now_ms // 1000 + manifest.claim_ttl_s,
         drop=drop,
         run=offer.terms.run,
-        lines=(Line(sku=offer.terms.sku, quantity=tap.quantity, unit_minor=price.amount_minor),),
+        lines=(Line(sku=offer.terms.sku, quantity=tap.quantity, unit_minor=unit_minor),),
         currency=price.currency,
         creator=manifest.creator,
         clip=manifest.clip,

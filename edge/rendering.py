@@ -1,7 +1,8 @@
 """Overlays from compiled templates: one for all contexts that are shown the same, kept while the isolate has room.
 
 Three things are remembered apart, because they last differently: which template a context has (by what the browser
-sent, unread), the template, and what is told of stock in it, which all templates of a clip share in one language.
+sent, unread), the template, and what is told of stock in it, which all templates of a clip share in one language (and
+in one currency, where prices move).
 """
 
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from edge.ports import Services
 from shared.catalogue.manifest import Manifest
 from shared.catalogue.stock import StockSnapshot
 from shared.overlay.locales import choose_locale, language_of
-from shared.overlay.rendering import ViewerContext, compile_html, compile_json, distinguish
+from shared.overlay.rendering import ViewerContext, compile_html, compile_json, distinguish, list_moving
 from shared.overlay.telling import OverlayTemplate, Told, fill_html, fill_json, tell_html, tell_json
 from shared.overlay.texts import TEXTS
 
@@ -73,7 +74,7 @@ def _make_recipe(manifest: Manifest, key: ContextKey) -> Recipe:
     shown = (key.clip, key.version)
     return Recipe(
         template=(*shown, key.edge_url, *distinguish(manifest, context)),
-        telling=(*shown, language_of(context.locale), bool(key.edge_url)),
+        telling=(*shown, language_of(context.locale), *list_moving(manifest, context), bool(key.edge_url)),
         drops=drops_of(manifest),
     )
 

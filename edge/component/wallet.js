@@ -86,7 +86,7 @@ const claim = async (saved, signal) => {
     tell(saved, "error");
   } else if (!claim) {
     await refuse(saved, answer.body);
-  } else if (currency !== saved.price.currency || total_minor > saved.price.amount_minor) {
+  } else if (currency !== saved.price.currency || total_minor !== saved.price.amount_minor) {
     // Not what the viewer tapped on: an unsettled claim lapses by itself.
     await refuse(saved, { code: "price_changed" });
   } else {

@@ -32,6 +32,7 @@ from shared.catalogue.manifest import (
     read_manifest,
 )
 from shared.catalogue.money import MINOR_DIGITS
+from shared.catalogue.pricing import PriceRuleBody, find_rule_fault, publish_rule
 from shared.claims.bundles import MAX_PARTS
 from shared.money.splits import Share
 from shared.problems import Code, Problem
@@ -172,10 +173,11 @@ class DropView(DropBody, frozen=True, kw_only=True):
 
 
 class PriceBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
-    """What one unit costs, in one currency."""
+    """What one unit costs, in one currency; with a rule, what it moves from."""
 
     currency: CurrencyCode
     amount_minor: AmountMinor
+    rule: PriceRuleBody | msgspec.UnsetType = msgspec.UNSET
 
 
 class OfferBody(Strict, frozen=True, kw_only=True, omit_defaults=False):
@@ -308,7 +310,7 @@ def _publish_offer(offer: OfferBody, drop: DropBody) -> Offer:
         names=offer.names,
         descriptions=offer.descriptions,
         image=offer.image,
-        prices=tuple(Price(currency=price.currency, amount_minor=price.amount_minor) for price in offer.prices),
+        prices=tuple(_publish_price(price) for price in offer.prices),
         payment=offer.payment,
         terms=DropTerms(
             drop=drop.drop,
@@ -323,6 +325,11 @@ def _publish_offer(offer: OfferBody, drop: DropBody) -> Offer:
             when_origin_away=drop.when_origin_away,
         ),
     )
+
+
+def _publish_price(price: PriceBody) -> Price:
+    rule = price.rule if price.rule is msgspec.UNSET else publish_rule(price.rule)
+    return Price(currency=price.currency, amount_minor=price.amount_minor, rule=rule)
 
 
 def _check_clip_offers(body: ClipBody, offers: Mapping[str, OfferBody]) -> Problem | None:
@@ -349,9 +356,12 @@ def _check_prices(body: OfferBody) -> Problem | None:
     currencies = [price.currency for price in body.prices]
     if len(set(currencies)) != len(currencies):
         return refuse_field("$.prices", "must not name a currency twice")
-    for index, currency in enumerate(currencies):
-        if currency not in MINOR_DIGITS:
+    for index, price in enumerate(body.prices):
+        if price.currency not in MINOR_DIGITS:
             return refuse_field(f"$.prices[{index}].currency", "must be a current ISO 4217 code")
+        fault = None if price.rule is msgspec.UNSET else find_rule_fault(price.rule, price.amount_minor)
+        if fault is not None:
+            return refuse_field(f"$.prices[{index}].rule", fault)
     free = {price.amount_minor == 0 for price in body.prices}
     if len(free) > 1:
         return refuse_field("$.prices", "must be all zero, or none")

@@ -10,6 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from shared.catalogue.money import MINOR_DIGITS
+from shared.catalogue.pricing import PriceRule, quote_price
+from shared.catalogue.stock import StockSnapshot
 from shared.structs import (
     AmountMinor,
     CurrencyCode,
@@ -36,10 +38,11 @@ WebAddress = Annotated[
 
 
 class Price(Wire, frozen=True, kw_only=True):
-    """What one unit costs, in one currency."""
+    """What one unit costs, in one currency; with a rule, what it moves from."""
 
     currency: CurrencyCode
     amount_minor: AmountMinor
+    rule: PriceRule | msgspec.UnsetType = msgspec.UNSET
 
 
 class DropTerms(Wire, frozen=True, kw_only=True):
@@ -163,6 +166,14 @@ def read_manifest(raw: bytes | str, clip: str) -> Manifest | ManifestFault:
         # Nobody here knows how many digits it has, so the price could be told wrong by orders of magnitude.
         return ManifestFault(reason="unknown_currency")
     return manifest if manifest.clip == clip else ManifestFault(reason="other_clip")
+
+
+def price_unit(price: Price, terms: DropTerms, snapshot: StockSnapshot | None, now_ms: int) -> int:
+    """Return what one unit costs now, in minor units; `snapshot` is None where nothing is known of the stock."""
+    if price.rule is msgspec.UNSET:
+        return price.amount_minor
+    total, remaining = (terms.total, terms.total) if snapshot is None else (snapshot.total, snapshot.remaining)
+    return quote_price(price.amount_minor, price.rule, remaining=remaining, total=total, now_ms=now_ms)
 
 
 def find_offer(manifest: Manifest, offer: str) -> Offer | None:

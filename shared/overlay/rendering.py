@@ -15,19 +15,22 @@ from typing import Final
 
 import msgspec
 
-from shared.catalogue.manifest import Manifest, Offer, PolicyLink
+from shared.catalogue.manifest import Manifest, Offer, PolicyLink, Price
 from shared.catalogue.money import format_price
 from shared.catalogue.stock import StockSnapshot
 from shared.overlay.locales import choose_currency, choose_text, direction_of, language_of
 from shared.overlay.telling import (
+    MovingPrice,
     OfferTemplate,
     OverlayTemplate,
+    PriceView,
     StockView,
     WindowState,
     fill_html,
     fill_json,
     tell_html,
     tell_json,
+    write_price,
 )
 from shared.overlay.texts import texts_for
 from shared.structs import Wire
@@ -47,16 +50,8 @@ class ViewerContext(Wire, frozen=True, kw_only=True):
     country: str = ""
 
 
-class PriceView(Wire, frozen=True, kw_only=True):
-    """A price, and how to write it."""
-
-    amount_minor: int
-    currency: str
-    text: str
-
-
 class OfferCard(Wire, frozen=True, kw_only=True):
-    """What of an offer stays the same for all who share language, currency and country."""
+    """What of an offer stays the same for all who share language, currency and country; a price that moves does not."""
 
     offer: str
     drop: str
@@ -64,7 +59,7 @@ class OfferCard(Wire, frozen=True, kw_only=True):
     title: str
     description: str
     image: str | None
-    price: PriceView
+    price: PriceView | msgspec.UnsetType
     payment: str
     opens_at_ms: int
     closes_at_ms: int
@@ -76,10 +71,12 @@ class OfferView(OfferCard, frozen=True, kw_only=True):
     """One offer as a viewer sees it now.
 
     Attributes:
+        price: at this instant; what a claim says is what counts.
         claimable: whether a tap makes sense: the window is open, something is left, and the drop does not close while
             what is left is not known (`when_origin_away`).
     """
 
+    price: PriceView
     stock: StockView
     window: WindowState
     claimable: bool
@@ -132,6 +129,12 @@ def distinguish(manifest: Manifest, context: ViewerContext) -> tuple[object, ...
     )
 
 
+def list_moving(manifest: Manifest, context: ViewerContext) -> tuple[str, ...]:
+    """Return what of a context prices that move are told by: the currencies of their offers."""
+    prices = (_choose_price(offer, context) for offer in manifest.offers)
+    return tuple(price.currency for price in prices if price.rule is not msgspec.UNSET)
+
+
 def compile_json(
     manifest: Manifest, context: ViewerContext, *, settle_url: str, shared: bool = False
 ) -> OverlayTemplate:
@@ -140,7 +143,7 @@ def compile_json(
     return OverlayTemplate(
         head=_ENCODER.encode(frame)[:-1] + b',"server_time_ms":',
         offers=tuple(
-            _template(offer, b"," * (number > 0) + _ENCODER.encode(_card(manifest, offer, context))[:-1] + b',"stock":')
+            _template(offer, context, b"," * (number > 0) + _offer_json(_card(manifest, offer, context)))
             for number, offer in enumerate(manifest.offers)
         ),
         foot=b"]}",
@@ -179,7 +182,9 @@ def compile_html(manifest: Manifest, context: ViewerContext, *, settle_url: str,
     )
     return OverlayTemplate(
         head=head.encode(),
-        offers=tuple(_template(offer, _offer_html(_card(manifest, offer, context))) for offer in manifest.offers),
+        offers=tuple(
+            _template(offer, context, _offer_html(_card(manifest, offer, context))) for offer in manifest.offers
+        ),
         foot=f"</ul><nav>{links}</nav></section></cliptill-overlay></body></html>".encode(),
         words=frame.messages,
     )
@@ -216,6 +221,11 @@ def _currencies(offer: Offer) -> list[str]:
     return [price.currency for price in offer.prices]
 
 
+def _choose_price(offer: Offer, context: ViewerContext) -> Price:
+    currency = choose_currency(context.currency, context.country, _currencies(offer))
+    return next(price for price in offer.prices if price.currency == currency)
+
+
 def _is_for(link: PolicyLink, country: str) -> bool:
     return not link.regions or country in link.regions
 
@@ -223,9 +233,10 @@ def _is_for(link: PolicyLink, country: str) -> bool:
 def _card(manifest: Manifest, offer: Offer, context: ViewerContext) -> OfferCard:
     language = language_of(context.locale)
     words = texts_for(language)
-    currency = choose_currency(context.currency, context.country, _currencies(offer))
-    amount = next(price.amount_minor for price in offer.prices if price.currency == currency)
+    price = _choose_price(offer, context)
+    amount, currency = price.amount_minor, price.currency
     text = format_price(amount, currency, language) if amount else words["free"]
+    moves = price.rule is not msgspec.UNSET
     return OfferCard(
         offer=offer.offer,
         drop=offer.terms.drop,
@@ -233,7 +244,7 @@ def _card(manifest: Manifest, offer: Offer, context: ViewerContext) -> OfferCard
         title=choose_text(offer.names, context.locale, manifest.default_locale),
         description=choose_text(offer.descriptions, context.locale, manifest.default_locale),
         image=offer.image,
-        price=PriceView(amount_minor=amount, currency=currency, text=text),
+        price=msgspec.UNSET if moves else PriceView(amount_minor=amount, currency=currency, text=text),
         payment=offer.payment,
         opens_at_ms=offer.terms.opens_at_ms,
         closes_at_ms=offer.terms.closes_at_ms,
@@ -242,15 +253,22 @@ def _card(manifest: Manifest, offer: Offer, context: ViewerContext) -> OfferCard
     )
 
 
-def _template(offer: Offer, head: bytes) -> OfferTemplate:
-    terms = offer.terms
+def _template(offer: Offer, context: ViewerContext, head: bytes) -> OfferTemplate:
+    terms, price = offer.terms, _choose_price(offer, context)
+    moves = price.rule is not msgspec.UNSET
     return OfferTemplate(
         drop=terms.drop,
         opens_at_ms=terms.opens_at_ms,
         closes_at_ms=terms.closes_at_ms,
         when_origin_away=terms.when_origin_away,
         head=head,
+        moving=MovingPrice(price, terms, language_of(context.locale)) if moves else None,
     )
+
+
+def _offer_json(card: OfferCard) -> bytes:
+    """Return an offer's lasting bytes; the stock comes next, or a price that moves and then the stock."""
+    return _ENCODER.encode(card)[:-1] + (b',"price":' if card.price is msgspec.UNSET else b',"stock":')
 
 
 def _offer_html(card: OfferCard) -> bytes:
@@ -258,5 +276,5 @@ def _offer_html(card: OfferCard) -> bytes:
     description = f"<p>{escape(card.description)}</p>" if card.description else ""
     return (
         f'<li data-offer="{escape(card.offer)}">{image}<h2>{escape(card.title)}</h2>{description}'
-        f'<p><data value="{card.price.amount_minor}">{escape(card.price.text)}</data>'
+        f"<p>{'' if card.price is msgspec.UNSET else write_price(card.price)}"
     ).encode()

@@ -1,8 +1,8 @@
 """What of an overlay changes: each offer's stock and window, told in the viewer's language, as JSON and as HTML.
 
-It is the same for all who share the words, for as long as stock is the same and no instant passes that matters to an
-offer: so it is made once for many answers (`tell_json`, `tell_html`) and filled into their templates (`fill_json`,
-`fill_html`).
+Of an offer whose price moves, so does its price. It is the same for all who share the words (and what moving prices are
+in), for as long as stock is the same and no instant passes that matters to an offer: so it is made once for many
+answers (`tell_json`, `tell_html`) and filled into their templates (`fill_json`, `fill_html`).
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from shared.catalogue.manifest import DropTerms, Price, price_unit
+from shared.catalogue.money import format_price
+from shared.catalogue.pricing import list_instants
 from shared.catalogue.stock import LATE_MS, StockSnapshot, StockState, report_stock
 from shared.structs import Wire
 
@@ -30,15 +33,33 @@ class StockView(Wire, frozen=True, kw_only=True):
     text: str
 
 
+class PriceView(Wire, frozen=True, kw_only=True):
+    """A price, and how to write it."""
+
+    amount_minor: int
+    currency: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MovingPrice:
+    """A price that moves with stock and time, told in a language."""
+
+    price: Price
+    terms: DropTerms
+    language: str
+
+
 @dataclass(frozen=True, slots=True)
 class OfferTemplate:
-    """An offer's lasting bytes, and what is needed to add the rest."""
+    """An offer's lasting bytes, and what is needed to add the rest; its price is there where it does not move."""
 
     drop: str
     opens_at_ms: int
     closes_at_ms: int
     when_origin_away: Literal["take", "close"]
     head: bytes
+    moving: MovingPrice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +105,8 @@ def tell_json(template: OverlayTemplate, snapshots: Mapping[str, StockSnapshot],
         stock = view_stock(offer.drop, snapshot, template.words, now_ms)
         window = tell_window(offer.opens_at_ms, offer.closes_at_ms, now_ms)
         claimable = b"true}" if _is_claimable(offer, stock, window) else b"false}"
-        tails.append(_ENCODER.encode(stock) + _WINDOW_JSON[window] + claimable)
+        price = b"" if offer.moving is None else _price_json(offer.moving, snapshot, now_ms)
+        tails.append(price + _ENCODER.encode(stock) + _WINDOW_JSON[window] + claimable)
         until_ms = min(until_ms, _next_change_ms(offer, snapshot, now_ms))
     return Told(tails=tuple(tails), from_ms=now_ms, until_ms=until_ms)
 
@@ -92,6 +114,8 @@ def tell_json(template: OverlayTemplate, snapshots: Mapping[str, StockSnapshot],
 def _next_change_ms(offer: OfferTemplate, snapshot: StockSnapshot | None, now_ms: int) -> int:
     """Return the next instant at which the same snapshot makes something else to tell of an offer."""
     instants = [offer.opens_at_ms, offer.closes_at_ms]
+    if offer.moving is not None and offer.moving.price.rule is not msgspec.UNSET:
+        instants += list_instants(offer.moving.price.rule)
     if snapshot is not None:
         late_ms = snapshot.as_of_ms + LATE_MS + 1
         # Once it is late, its age is told, in whole seconds.
@@ -129,14 +153,30 @@ def tell_html(template: OverlayTemplate, snapshots: Mapping[str, StockSnapshot],
         stock = view_stock(offer.drop, snapshot, template.words, now_ms)
         window = tell_window(offer.opens_at_ms, offer.closes_at_ms, now_ms)
         said = stock.text if window != "closed" else template.words["closed"]
+        price = "" if offer.moving is None else write_price(view_price(offer.moving, snapshot, now_ms))
         tail = (
-            f' <span data-window="{window}" data-state="{stock.state}" data-version="{stock.version}"'
+            f'{price} <span data-window="{window}" data-state="{stock.state}" data-version="{stock.version}"'
             f"{' data-stale' if stock.stale else ''}>{escape(said)}</span>"
             f"{_age_html(stock, window, template.words, now_ms)}</p></li>"
         )
         tails.append(tail.encode())
         until_ms = min(until_ms, _next_change_ms(offer, snapshot, now_ms))
     return Told(tails=tuple(tails), from_ms=now_ms, until_ms=until_ms)
+
+
+def view_price(moving: MovingPrice, snapshot: StockSnapshot | None, now_ms: int) -> PriceView:
+    """Return what a price is now."""
+    amount, currency = price_unit(moving.price, moving.terms, snapshot, now_ms), moving.price.currency
+    return PriceView(amount_minor=amount, currency=currency, text=format_price(amount, currency, moving.language))
+
+
+def write_price(price: PriceView) -> str:
+    """Return a price for a document."""
+    return f'<data value="{price.amount_minor}">{escape(price.text)}</data>'
+
+
+def _price_json(moving: MovingPrice, snapshot: StockSnapshot | None, now_ms: int) -> bytes:
+    return _ENCODER.encode(view_price(moving, snapshot, now_ms)) + b',"stock":'
 
 
 def _age_html(stock: StockView, window: WindowState, words: Mapping[str, str], now_ms: int) -> str:

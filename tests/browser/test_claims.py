@@ -253,16 +253,17 @@ def test_an_expired_claim_lapses_and_the_next_tap_is_the_same_tap(page: Page, wo
     assert len(set(keys_of(world))) == 1
 
 
-def test_a_price_that_rose_is_never_settled_unseen(page: Page, world: World) -> None:
+@pytest.mark.parametrize(("now_minor", "told"), [(2900, "€29.00"), (1900, "€19.00")], ids=["rose", "fell"])
+def test_a_price_that_changed_is_never_settled_unseen(page: Page, world: World, now_minor: int, told: str) -> None:
     overlay = open_shop(page, world)
     expect(offer(overlay, "Shirt")).to_contain_text("€24.00")
-    world.price_minor = 2900
+    world.price_minor = now_minor
     button(overlay, "Shirt").click()
     expect(offer(overlay, "Shirt")).to_contain_text("The price has changed")
-    expect(offer(overlay, "Shirt")).to_contain_text("€29.00")
+    expect(offer(overlay, "Shirt")).to_contain_text(told)
     assert world.posts("/v1/settlements") == []
     button(overlay, "Shirt").click()
-    expect(offer(overlay, "Shirt")).to_contain_text("Pay €29.00")
+    expect(offer(overlay, "Shirt")).to_contain_text(f"Pay {told}")
 
 
 def test_one_may_take_as_many_as_offered_each_by_a_tap_of_its_own(page: Page, world: World) -> None:

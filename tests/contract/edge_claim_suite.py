@@ -116,6 +116,22 @@ class ClaimContract:
         edge.world.set_place(country=country)
         assert read_claim_of(edge, edge.tap(clip, currency=wish)).currency == currency
 
+    def test_a_price_that_moves_is_the_one_that_the_overlay_tells(self, edge: Edge) -> None:
+        rule = {"floor_minor": 500, "ceiling_minor": 2000, "by_stock": [{"left_bp": 5000, "price_bp": 12_000}]}
+        prices = [{"currency": "EUR", "amount_minor": 1000, "rule": rule}]
+        clip = edge.publish(offer={"prices": prices, "payment": "at_pickup"}, remaining=51)
+        tap = edge.tap_document(clip)
+        first = edge.post("/v1/claims", tap)
+        assert (edge.overlay(clip)["offers"][0]["price"]["amount_minor"], first.json["total_minor"]) == (1000, 1000)
+        edge.world.set_stock(clip.drop, remaining=50, version=2)
+        edge.world.wait_ms(1500)
+        claim = read_claim_of(edge, edge.tap(clip))
+        assert edge.overlay(clip)["offers"][0]["price"] == {
+            "amount_minor": 1200, "currency": "EUR", "text": "€12.00"
+        }  # fmt: skip
+        assert [line.unit_minor for line in claim.lines] == [1200]
+        assert edge.post("/v1/claims", tap).body == first.body  # what was promised stays promised
+
 
 class RefusalContract:
     """`POST /v1/claims`, for taps that get no claim."""

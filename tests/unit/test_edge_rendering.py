@@ -99,6 +99,68 @@ def test_what_is_kept_says_what_would_be_said_anew(world: MemoryWorld, edge_url:
         assert render(world, key) == kept
 
 
+STEPS: list[dict[str, int]] = [
+    {"from_ms": NOW_MS + 2500, "price_bp": 9_000}, {"from_ms": NOW_MS + 5000, "price_bp": 12_000}
+]  # fmt: skip
+MOVING: dict[str, Any] = {
+    "offers": [
+        offer_document(
+            payment="card",
+            prices=[
+                {
+                    "currency": currency,
+                    "amount_minor": 1000,
+                    "rule": {
+                        "floor_minor": 800,
+                        "ceiling_minor": 1500,
+                        "by_stock": [{"left_bp": 5000, "price_bp": 11_000}],
+                        "by_time": STEPS,
+                    },
+                }
+                for currency in ("EUR", "JPY")
+            ],
+        ),
+        offer_document(offer="offer-2", prices=[{"currency": "EUR", "amount_minor": 700}], payment="card"),
+    ]
+}
+
+
+def prices_of(world: MemoryWorld, key: ContextKey = KEY) -> list[str]:
+    return [offer["price"]["text"] for offer in json.loads(render(world, key, **MOVING))["offers"]]
+
+
+def test_a_price_that_moves_is_told_as_of_now_in_each_currency(world: MemoryWorld) -> None:
+    assert prices_of(world) == ["€11.00", "€7.00"]  # 50 of 100 are left
+    assert prices_of(world, KEY._replace(currency="JPY")) == ["¥1,100", "€7.00"]
+    assert prices_of(world) == ["€11.00", "€7.00"]
+    world.wait_ms(FRESH_MS)
+    world.set_stock("drop-1", remaining=80, version=2)
+    assert prices_of(world) == ["€10.00", "€7.00"]
+    world.set_origin_away(away=True)
+    for wait_ms, price in ((2499 - FRESH_MS, "€10.00"), (1, "€9.00"), (2500, "€12.00")):
+        world.wait_ms(wait_ms)
+        assert prices_of(world)[0] == price
+
+
+@pytest.mark.parametrize("edge_url", ["", "https://edge.example"], ids=["json", "html"])
+@pytest.mark.parametrize("currency", ["EUR", "JPY"])
+def test_a_price_that_is_kept_is_the_one_that_would_be_told_anew(
+    world: MemoryWorld, edge_url: str, currency: str
+) -> None:
+    key = KEY._replace(edge_url=edge_url, currency=currency)
+    for step_ms in (0, 2499, 1, 2499, 1, 1):
+        world.wait_ms(step_ms)
+        kept = render(world, key, **MOVING)
+        world.isolate.told = Generations(8)
+        assert render(world, key, **MOVING) == kept
+
+
+def test_a_document_tells_a_moving_price_where_others_are_told(world: MemoryWorld) -> None:
+    page = render(world, KEY._replace(edge_url="https://edge.example"), **MOVING).decode()
+    assert '<p><data value="1100">€11.00</data> <span data-window="open"' in page
+    assert '<p><data value="700">€7.00</data> <span data-window="open"' in page
+
+
 def test_a_compiled_overlay_has_the_time_and_stock_of_now(world: MemoryWorld) -> None:
     first = json.loads(render(world))
     world.wait_ms(FRESH_MS)
