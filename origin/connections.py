@@ -9,14 +9,18 @@ Rules:
    or from its last answer on, for the rest of a body from its last piece on.
 4. Trailers are dropped (RFC 9110, section 6.5.1: they may only be merged by who knows them).
 5. An answer's head leaves with its body where the length is known: one call of the system, one packet for most.
-6. A header that breaks its line is never sent.
+6. Whole answers leave when the loop has done what is at hand: those of one batch one right after the other, so that who
+   hears of them is woken once. Nothing else that is written on their connection, or ends it, goes before them.
+7. A header that breaks its line is never sent.
 """
 
 import asyncio
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
+from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from origin.middleware import EVERY_ANSWER
 from origin.responses import refuse
@@ -35,6 +39,29 @@ class _UnreadableError(Exception):
     """Raised inside the parser, which stops at it."""
 
 
+class _Outbox:
+    """The whole answers of a server that have not left yet (rule 6)."""
+
+    def __init__(self) -> None:
+        self._answers: list[tuple[asyncio.Transport, bytes]] = []
+
+    def put(self, transport: asyncio.Transport, answer: bytes) -> None:
+        """Let an answer leave soon."""
+        if not self._answers:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._answers.append((transport, answer))
+
+    def flush(self) -> None:
+        """Let all of them leave now."""
+        answers, self._answers = self._answers, []
+        for transport, answer in answers:
+            if not transport.is_closing():
+                transport.write(answer)
+
+
+_OUTBOXES: Final[WeakKeyDictionary[ServerState, _Outbox]] = WeakKeyDictionary()
+
+
 class Connection(HttpToolsProtocol):
     """One connection of a browser; made by uvicorn."""
 
@@ -46,6 +73,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head (rule 3)."""
         super().connection_made(transport)
+        self._outbox = _OUTBOXES.setdefault(self.server_state, _Outbox())
         self._since_s = self.loop.time()
         self._alarm = self.loop.call_later(self.timeout_keep_alive, self._look)
 
@@ -71,6 +99,7 @@ class Connection(HttpToolsProtocol):
             cycle.keep_alive = False
             self.flow.pause_reading()
             return
+        self._outbox.flush()
         if not (under_way and cycle.response_started):
             self.transport.write(_REFUSALS[self._refusal])
         self.transport.close()
@@ -95,7 +124,7 @@ class Connection(HttpToolsProtocol):
         path = scope["raw_path"].decode("ascii")
         scope["path"] = unquote(path) if "%" in path else path
         before = self.cycle
-        self.cycle = _Exchange(
+        cycle = _Exchange(
             scope=scope,
             transport=self.transport,
             flow=self.flow,
@@ -109,11 +138,13 @@ class Connection(HttpToolsProtocol):
             keep_alive=version != "1.0" and self.parser.should_keep_alive() and not self.parser.should_upgrade(),
             on_response=self.on_response_complete,
         )
+        cycle.outbox = self._outbox
+        self.cycle = cycle
         if before is None or before.response_complete:
-            self._start_asgi_task(self.cycle, self.app)
+            self._start_asgi_task(cycle, self.app)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+            self.pipeline.appendleft((cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of a body."""
@@ -136,6 +167,11 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+
+    def shutdown(self) -> None:
+        """End the connection, after what is under way."""
+        self._outbox.flush()
+        super().shutdown()
 
     def _check_head(self) -> None:
         headers = list(self.scope["headers"])
@@ -163,6 +199,7 @@ class _Exchange(RequestResponseCycle):
     """One request and its answer."""
 
     _head = b""  # that waits for its body (rule 5)
+    outbox: _Outbox
     _length: int | None = None  # of the body that is still to come; None where only its end tells
 
     async def send(self, message: "ASGISendEvent") -> None:
@@ -214,7 +251,10 @@ class _Exchange(RequestResponseCycle):
             self._length -= len(body)
             if self._length < 0 or (self._length and not more):
                 raise RuntimeError("the body is not as long as its head says")
-        self._write(body)
+        if self._head and self.keep_alive and not more:
+            self.outbox.put(self.transport, self._head + body)
+        else:
+            self._write(body)
         if not more:
             self.response_complete = True
             self.message_event.set()
@@ -225,6 +265,7 @@ class _Exchange(RequestResponseCycle):
     def _write(self, data: bytes) -> None:
         head, self._head = self._head, b""
         if head or data:
+            self.outbox.flush()
             self.transport.write(head + data)
 
 
