@@ -23,6 +23,15 @@ class SetupError(Exception):
     """The clone cannot be made ready; the message is one line that names the remedy."""
 
 
+def tell(text: str) -> None:
+    """Print what was asked for; whoever has read enough of it (`| head`) may hang up."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python flushes once more at its end, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Progress:
     """Run the steps of one set-up, and report on them to standard error."""
 

@@ -26,7 +26,7 @@ from origin.datafolder import VARIABLE, locate_data_folder
 from scripts import loop
 from scripts.children import Children, RunError
 from scripts.emulator.faults import FaultError, read_faults
-from scripts.progress import Progress
+from scripts.progress import Progress, tell
 from scripts.settings import PLACES, Options
 from scripts.stack import ROOT, Stack, start_stack
 from scripts.watching import Follower
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
 
 def _complain(problem: str, *, as_json: bool) -> int:
     if as_json:
-        print(loop.write_json([loop.Step(name="start", ok=False, ms=0, why=problem)]))
+        tell(loop.write_json([loop.Step(name="start", ok=False, ms=0, why=problem)]))
     print(f"cliptill: {problem}", file=sys.stderr)
     return 1
 
@@ -134,7 +134,7 @@ async def _run_once(progress: Progress, *, as_json: bool) -> int:
         async with _running(options, progress) as (children, stack):
             started = loop.Step(name="start", ok=True, ms=round((time.monotonic() - began) * 1000, 1))
             steps = [started, *await children.guard(loop.run_loop(stack))]
-        print(loop.write_json(steps) if as_json else loop.write_text(steps))
+        tell(loop.write_json(steps) if as_json else loop.write_text(steps))
         return 0 if loop.is_right(steps) else 1
 
 
@@ -174,7 +174,7 @@ def _print_addresses(stack: Stack, progress: Progress) -> None:
         ("origin health", addresses.origin_url + "/health"),
         ("logs", stack.options.data / "logs"),
     ):
-        print(f"  {name:<14} {url}", flush=True)
+        tell(f"  {name:<14} {url}")
 
 
 if __name__ == "__main__":
