@@ -26,7 +26,7 @@ from origin.settlement.returns_store import KeptReturn, SoldRow
 from origin.settlement.settlements_store import Known, lock_and_read, write_drops
 from origin.settlement.settling import Settler
 from origin.trail.appending import Trail, collect
-from origin.trail.trail_store import write_trail
+from origin.trail.trail_store import add_heads, write_trail
 from shared.audit.trail import Tail
 from shared.claims.bundles import count_parts, derive_part_id
 from shared.claims.returns import Outcome, Returned, ReturnOrder, Sold, decide_return, digest_order, put_back
@@ -110,7 +110,9 @@ class _Undoing:
         known, restock = self._known.drops, self._order.restock
         drops = [put_back(known[row.drop], row.quantity, restock=restock) for row in self._rows]
         await write_drops(connection, drops, self._now_ms)
-        await write_trail(connection, *collect(self._trails))
+        entries, heads = collect(self._trails)
+        await write_trail(connection, entries)
+        await add_heads(connection, heads)
         for claim_id, kept in self._kept.items():
             await returns.keep_return(connection, claim_id, self._wanted, kept, self._now_ms)
 

@@ -26,7 +26,7 @@ from origin.settlement.settlements_store import (
 )
 from origin.trail.appending import NewEntry, Trail, collect
 from origin.trail.facts import list_facts
-from origin.trail.trail_store import write_trail
+from origin.trail.trail_store import add_heads, write_trail
 from shared.audit.trail import Tail
 from shared.claims.allotments import is_released, release_allotments
 from shared.claims.bundles import list_parts, release_linked, settle_linked
@@ -203,13 +203,18 @@ class _Batch:
 
     async def write(self, connection: Connection, sent: Callable[[], None] = lambda: None) -> None:
         """Store all that is new; `sent` is called when nearly all is on its way."""
-        before = self._known.drops
-        changed = [drop for drop in self.drops.values() if drop.version != before[drop.drop].version]
-        await write_drops(connection, changed, self._now_ms)
         if any(isinstance(judged.verdict, Settled | Refused) for judged in self._judged):
             await write_decisions(connection, self._make_decisions())
         entries, heads = collect(self.trails.values())
-        await write_trail(connection, _tell_end(entries, sent), heads)
+        await write_trail(connection, _tell_end(entries, sent))
+        async with connection.pipeline():  # one round trip for all that are few
+            await add_heads(connection, heads)
+            await self._write_stock(connection)
+
+    async def _write_stock(self, connection: Connection) -> None:
+        before = self._known.drops
+        changed = [drop for drop in self.drops.values() if drop.version != before[drop.drop].version]
+        await write_drops(connection, changed, self._now_ms)
         new = [
             msgspec.structs.replace(held, hold=self.moved[claim_id])
             for claim_id, held in self._held.items()

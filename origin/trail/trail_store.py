@@ -156,7 +156,7 @@ def read_tails(rows: Iterable[tuple[Any, ...]]) -> dict[str, Tail]:
     return {drop: Tail(position, chained, settled) for drop, position, chained, settled in rows}
 
 
-async def write_trail(connection: Connection, entries: Iterable[NewEntry], heads: Sequence[NewHead]) -> None:
+async def write_trail(connection: Connection, entries: Iterable[NewEntry]) -> None:
     """Store what was appended, within the transaction that decided; each is asked for when those before are sent."""
     rest = iter(entries)
     first = next(rest, None)
@@ -168,7 +168,6 @@ async def write_trail(connection: Connection, entries: Iterable[NewEntry], heads
             digests = (bytes.fromhex(entry.content), bytes.fromhex(entry.facts), chained)
             told = (entry.position, entry.kind, entry.claim_id, entry.units, entry.settled, entry.at_ms)
             await copy.write_row((entry.drop, *told, *digests))
-    await add_heads(connection, heads)
 
 
 async def add_heads(connection: Connection, heads: Sequence[NewHead]) -> None:
