@@ -1,7 +1,8 @@
 """Settlement: claims a second, several ways side by side in one run, on an embedded PostgreSQL of this run's own.
 
-Beside the batching writer, called directly (`settle_rows`) and over HTTP (`settle_http`): what most would write, and a
-bare COPY. Then how the writer does as claims and drops become more. Ratios compare neighbours in time.
+Beside the batching writer, called directly (`settle_rows`) and over HTTP (`settle_http`): what most would write, with
+one short row a claim and with all the rows (`settle_same_rows`), and a bare COPY. Then how the writer does as claims
+and drops become more. Ratios compare neighbours in time.
 """
 
 import statistics
@@ -20,6 +21,7 @@ from origin.settlement.receipts import make_signing_key_set, parse_signing_keys
 from scripts.benchmarks.figures import Effort, ratio, run_in_turn, say, summarise
 from scripts.benchmarks.settle_http import CONNECTIONS, PROCESSES, Origins, prepare, run_origins, settle_over_http
 from scripts.benchmarks.settle_rows import IN_FLIGHT, Rows, Run, peak_memory_mb
+from scripts.benchmarks.settle_same_rows import settle_same_rows
 
 NAIVE_CONNECTIONS: Final = 8  # where one hot row is fastest
 COMPARED: Final = {
@@ -27,6 +29,8 @@ COMPARED: Final = {
     "http": f"{PROCESSES} origin processes, {CONNECTIONS} connections, a proof of possession for each claim",
     "naive": f"one transaction per claim with a lock on the stock row, {NAIVE_CONNECTIONS} connections, one row stored",
     "naive_at_64": f"the same over {CONNECTIONS} connections, as many as `http` has",
+    "naive_same_rows": f"one transaction per claim, with all the rows of `batched`, {NAIVE_CONNECTIONS} connections",
+    "naive_same_rows_at_64": f"the same over {CONNECTIONS} connections",
     "copy": "a bare binary COPY of the rows that `batched` stored, settlements and audit trail, same keys and checks",
 }
 
@@ -55,28 +59,14 @@ class _Bench:
 
     async def compare(self) -> dict[str, Any]:
         """Run the contenders in turn."""
-        rows, sizes = self._rows, self._sizes
-
-        async def http() -> Run:
-            return await settle_over_http(self._origins, prepare(rows, sizes.http, "http"), self._folder)
-
-        values = await run_in_turn(
-            {
-                "batched": self._keep("batched", lambda: rows.batched(rows.claims(sizes.batched, ["batched"]))),
-                "copy": self._keep("copy", lambda: rows.copy("batched", sizes.batched)),
-                "naive": self._keep(
-                    "naive", lambda: rows.naive(rows.claims(sizes.naive, ["naive"]), NAIVE_CONNECTIONS)
-                ),
-                "http": self._keep("http", http),
-                "naive_at_64": self._keep(
-                    "naive_at_64", lambda: rows.naive(rows.claims(sizes.naive, ["naive"]), CONNECTIONS)
-                ),
-            },
-            sizes.rounds,
-        )
+        runs = {name: self._keep(name, contender) for name, contender in self._contenders().items()}
+        values = await run_in_turn(runs, self._sizes.rounds)
         ratios = {
             "batched_vs_naive": ratio(values["batched"], values["naive"]),
             "batched_vs_copy": ratio(values["batched"], values["copy"]),
+            "batched_vs_naive_same_rows": ratio(values["batched"], values["naive_same_rows"]),
+            "batched_vs_naive_same_rows_at_64": ratio(values["batched"], values["naive_same_rows_at_64"]),
+            "http_vs_naive_same_rows_at_64": ratio(values["http"], values["naive_same_rows_at_64"]),
             "http_vs_naive": ratio(values["http"], values["naive_at_64"]),
             "http_vs_naive_at_8": ratio(values["http"], values["naive"]),
         }
@@ -85,6 +75,29 @@ class _Bench:
             "compared": COMPARED,
             "claims_per_s": {name: summarise("claims/s", rounds) for name, rounds in values.items()},
             "to_acknowledgement_ms": {name: _percentiles(known) for name, known in self.latencies_ms.items() if known},
+        }
+
+    def _contenders(self) -> dict[str, Callable[[], Awaitable[Run]]]:
+        """Return what is compared; the first is the one that `copy` takes its rows from."""
+        rows, sizes = self._rows, self._sizes
+
+        async def http() -> Run:
+            return await settle_over_http(self._origins, prepare(rows, sizes.http, "http"), self._folder)
+
+        async def naive(connections: int) -> Run:
+            return await rows.naive(rows.claims(sizes.naive, ["naive"]), connections)
+
+        async def same_rows(connections: int) -> Run:
+            return await settle_same_rows(rows, rows.claims(sizes.naive, ["naive-same-rows"]), connections)
+
+        return {
+            "batched": lambda: rows.batched(rows.claims(sizes.batched, ["batched"])),
+            "copy": lambda: rows.copy("batched", sizes.batched),
+            "naive": lambda: naive(NAIVE_CONNECTIONS),
+            "naive_same_rows": lambda: same_rows(NAIVE_CONNECTIONS),
+            "http": http,
+            "naive_at_64": lambda: naive(CONNECTIONS),
+            "naive_same_rows_at_64": lambda: same_rows(CONNECTIONS),
         }
 
     async def grow(self) -> dict[str, Any]:
@@ -144,7 +157,7 @@ async def _measure(conninfo: str, origins: Origins, folder: Path, sizes: Sizes) 
     await database.open()
     try:
         rows = Rows(conninfo, database, parse_signing_keys(make_signing_key_set()))
-        await rows.add_drops(("batched", "naive", "http", "grown"))
+        await rows.add_drops(("batched", "naive", "naive-same-rows", "http", "grown"))
         bench = _Bench(rows, origins, folder, sizes)
         report = await bench.compare()
         report["headline"]["origin_memory_mb"] = origins.memory_mb()

@@ -24,7 +24,7 @@ from shared.encoding import encode_base64url
 
 PUBLIC_URL: Final = "https://till.example.com"
 ISSUER: Final = "cliptill-edge"
-IN_FLIGHT: Final = 2_000
+IN_FLIGHT: Final = 4_000  # a batch on its way, and the next one
 VALID_S: Final = 3_600
 _NEW_DROP: Final = """
     INSERT INTO drops (drop, run, sku, total, free, opens_at_ms, closes_at_ms, per_viewer_cap, created_ms, updated_ms)
