@@ -119,6 +119,11 @@ export const buildCard = (root, scene, tap) => {
     announce: (text) => {
       status.textContent = text;
     },
+    /** Have what became of a tap seen where the card scrolls; the page around stays. @param {string} offer */
+    reveal: (offer) => {
+      const bottom = offerRows.get(offer)?.node.getBoundingClientRect().bottom;
+      card.scrollBy(0, Math.max(0, bottom - card.getBoundingClientRect().bottom) || 0);
+    },
     render: () => {
       const { edge, view, fresh, claims, at } = scene();
       const focused = root.activeElement;

@@ -197,6 +197,7 @@ class Overlay {
     this.#draw();
     if (!what) return;
     this.#card.announce(`${title}: ${this.#wallet?.outcome(this.#view, saved)}`);
+    if (this.#taps.has(offer)) this.#card.reveal(offer);
     this.#emit(what, {
       clip,
       offer,

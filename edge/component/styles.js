@@ -30,7 +30,7 @@ b{color:var(--ink)}
 a{color:inherit}
 [role=status]{position:absolute;inline-size:1px;block-size:1px;overflow:hidden;clip-path:inset(50%)}
 @media(prefers-color-scheme:dark){section{--ink:#f2f4f5;--soft:#b7c0c7;--paper:#181c20;--line:#3a424a;--accent:var(--cliptill-accent-dark,#7fdcc0)}}
-@media(prefers-reduced-motion:no-preference){section{animation:in .25s}
+@media(prefers-reduced-motion:no-preference){section{animation:in .25s;scroll-behavior:smooth}
 @keyframes in{from{opacity:0;translate:0 .75rem}}
 [aria-busy=true]{animation:busy 1s infinite alternate}
 @keyframes busy{to{opacity:.5}}}

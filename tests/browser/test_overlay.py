@@ -2,7 +2,9 @@
 
 import gzip
 from pathlib import Path
+from typing import Literal
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.drive import button, faults, focused, offer, open_shop, wait_until
@@ -142,6 +144,39 @@ def test_nothing_moves_for_those_who_ask_for_less_motion(browser: Browser, world
         moving[wish] = overlay.get_by_role("region").evaluate("(card) => getComputedStyle(card).animationName")
         context.close()
     assert moving == {"reduce": "none", "no-preference": "in"}
+
+
+@pytest.mark.parametrize(("wish", "how"), [("reduce", "auto"), ("no-preference", "smooth")])
+def test_the_run_number_of_a_tap_low_in_a_short_card_is_scrolled_into_view(
+    browser: Browser, world: World, wish: Literal["reduce", "no-preference"], how: str
+) -> None:
+    context = browser.new_context(reduced_motion=wish)
+    page = context.new_page()
+    overlay = open_shop(page, world)
+    expect(button(overlay, "Shirt")).to_be_visible()
+    region = overlay.get_by_role("region")
+    expect(region).to_have_css("scroll-behavior", how)
+    # The button is the last that can be seen of the card.
+    page.evaluate(
+        """() => {
+             const card = document.querySelector("cliptill-overlay").shadowRoot.querySelector("section");
+             const tapped = card.querySelector("li button").getBoundingClientRect();
+             card.style.setProperty("max-block-size", `${tapped.bottom - card.getBoundingClientRect().top + 2}px`);
+           }"""
+    )
+    at = page.evaluate("scrollY")
+    button(overlay, "Shirt").click()
+    expect(offer(overlay, "Shirt")).to_contain_text("No. 7")
+
+    def is_seen() -> bool:
+        told, card = offer(overlay, "Shirt").get_by_text("No. 7").bounding_box(), region.bounding_box()
+        assert told is not None
+        assert card is not None
+        return told["y"] + told["height"] <= card["y"] + card["height"]
+
+    wait_until(is_seen, "the run number is seen", page)
+    assert page.evaluate("scrollY") == at
+    context.close()
 
 
 def test_a_narrow_phone_with_text_twice_as_large_has_all_of_the_card_and_large_targets(
