@@ -178,13 +178,15 @@ class BundleDesk(Desk):
     def settle(self, claim: Presented, quantity: int, *, held: bool) -> Settled:
         """Settle bundles and their parts, held or free."""
         parts = tuple([self._parts[part.drop].settle(part, part.quantity, held=held) for part in claim.parts])
-        return replace(super().settle(claim, quantity, held=held), parts=parts)
+        settled = super().settle(claim, quantity, held=held)
+        return replace(settled, parts=parts, remaining=self.remaining, version=self.version)
 
     def _is_whole(self, claim_id: str) -> bool:
         return all(desk.live_hold(derive_part_id(claim_id, name)) for name, desk in self._parts.items())
 
     def _room(self, claim: Presented, quantity: int, has: int, back: int) -> Look:
-        code, gone = super()._room(claim, quantity, has, back)
+        code, _ = super()._room(claim, quantity, has, back)
+        gone: list[tuple[Desk, Hold]] = []
         for part in claim.parts if code is None else ():
             code, others = self._parts[part.drop].look(part, part.quantity, back * self._units[part.drop])
             if code is not None:
@@ -196,7 +198,7 @@ class BundleDesk(Desk):
         """Refuse all of it; parts that were held once and came to nothing are refused with it."""
         for part in claim.parts:
             self._parts[part.drop].mark(part, State.REFUSED)
-        return super()._refuse(claim, code)
+        return replace(super()._refuse(claim, code), remaining=self.remaining, version=self.version)
 
 
 def _open(

@@ -219,7 +219,7 @@ def release_hold(drop: DropStock, hold: Hold, now_ms: int) -> Outcome:
     return Outcome(decisions=(), drop=desk.close(), holds=desk.changed())
 
 
-Look = tuple[Code | None, list[tuple["Desk", Hold]]]  # why a claim is refused; or None, and what must go for it
+Look = tuple[Code | None, Sequence[tuple["Desk", Hold]]]  # why a claim is refused; or None, and what must go for it
 
 
 class Desk:
@@ -267,7 +267,7 @@ class Desk:
             return Conflicting(claim=claim)
         if claim.claim_id in fingerprints:
             return Repeated(claim=claim)
-        decision = self._decide(claim)
+        decision = self._decide(claim, held)
         if not isinstance(decision, Held):
             fingerprints[claim.claim_id] = claim.fingerprint
         return decision
@@ -344,13 +344,13 @@ class Desk:
         self.mark(claim, State.SETTLED)
         first = self._number
         self._number += quantity
-        left, version = self.remaining, self.version
+        left, version = self._free, self._version
         return Settled(claim=claim, quantity=quantity, first_number=first, remaining=left, version=version)
 
-    def _decide(self, claim: Presented) -> Settled | Refused | Held:
-        """Decide a claim that has no final decision."""
-        hold, quantity = self.live_hold(claim.claim_id), claim.quantity
-        if hold is not None:
+    def _decide(self, claim: Presented, hold: Hold | None) -> Settled | Refused | Held:
+        """Decide a claim that has no final decision; `hold` is its own, live or not."""
+        quantity = claim.quantity
+        if hold is not None and hold.state is State.HELD:
             if claim.way == "hold":
                 return Held(claim=claim, hold=hold, fresh=False)
             return self.settle(claim, quantity, held=True)
@@ -367,7 +367,7 @@ class Desk:
 
     def _room(self, claim: Presented, quantity: int, has: int, back: int) -> "Look":
         """Look whether a claim fits were `back` more units free; what else must go for it comes with the answer."""
-        return _refusal(self._drop, claim, quantity, has - back, self._free + back), []
+        return _refusal(self._drop, claim, quantity, has - back, self._free + back), ()
 
     def _live(self, claim: Presented) -> list[Hold]:
         own = [self._holds[claim_id] for claim_id in self._ids_of.get(claim.viewer, ())]
@@ -375,7 +375,7 @@ class Desk:
 
     def _refuse(self, claim: Presented, code: Code) -> Refused:
         self.mark(claim, State.REFUSED)
-        return Refused(claim=claim, code=code, remaining=self.remaining, version=self.version)
+        return Refused(claim=claim, code=code, remaining=self._free, version=self._version)
 
     def mark(self, claim: Presented, state: State) -> None:
         """Note what became of a claim that is, or was, held."""
