@@ -10,8 +10,9 @@ import pytest
 from origin.pickup.scanner_store import read_passes
 from origin.trail.auditing import audit_drop
 from shared.claims.bundles import derive_part_id
+from tests.postgres.partner import Partner
 from tests.postgres.till import Till, free_tap, post_message, sell, take_back
-from tests.postgres.world import OriginProcess, Tap
+from tests.postgres.world import OriginProcess, Tap, until
 
 FULL = {"drop-1": (100, 0, 0), "mug": (100, 0, 0), "tea": (100, 0, 0)}
 HELD = {"drop-1": (99, 1, 0), "mug": (98, 2, 0), "tea": (99, 1, 0)}
@@ -150,6 +151,21 @@ def test_passes_of_parts_are_void_once_the_bundle_came_back(
     assert asyncio.run(look()) == "good"
     assert take_back(counter, tap, "cancel", operator).status_code == 200
     assert asyncio.run(look()) == "revoked"
+
+
+def test_partner_of_a_part_is_told_of_what_was_sold_of_it_in_bundles(
+    till: Till, counter: OriginProcess, operator: dict[str, str]
+) -> None:
+    """Whoever sends the mugs sends those of a bundle too, and hears when it came back."""
+    with Partner() as potter:
+        potter.join(till, "mug")
+        tap = free_tap()
+        assert counter.settle(tap).status_code == 200
+        assert take_back(counter, tap, "cancel", operator).status_code == 200
+        part = derive_part_id(tap.claim.jti, "mug")
+        until(lambda: potter.counts() == {f"{part}-settled": 1, f"{part}-returned": 1})
+        assert dict(potter.messages)[f"{part}-settled"]["data"]["run_numbers"] == [1, 2]
+        till.world.execute("UPDATE drops SET partner = NULL")
 
 
 REMOVED_WITH_ITS_TRACES = [
