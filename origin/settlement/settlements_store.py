@@ -62,6 +62,16 @@ _TAKEN: Final = """
     WHERE drop = ANY(%s) AND viewer = ANY(string_to_array(%s, ',')) AND status = 'settled'
     GROUP BY drop, run, viewer
 """
+# One search of the index for each claim; above, one for each drop with each viewer.
+_TAKEN_OF_SEVERAL: Final = """
+    SELECT asked.drop, mine.run, asked.viewer, mine.units
+    FROM unnest(%s::text[], %s::text[]) AS asked (drop, viewer) CROSS JOIN LATERAL (
+      SELECT run, sum(quantity)::int AS units FROM settlements
+      WHERE settlements.drop = asked.drop COLLATE "C" AND settlements.viewer = asked.viewer COLLATE "C"
+        AND status = 'settled'
+      GROUP BY run
+    ) AS mine
+"""
 _PAID_OFFERS: Final = "SELECT offer, payment FROM offers WHERE offer = ANY(%s) AND payment IN ('card', 'wallet')"
 _WRITE: Final = """
     COPY settlements (
@@ -130,7 +140,12 @@ async def lock_and_read(connection: Connection, drops: Sequence[str], claims: Se
             _LOCK, {"drops": names, "now": now_ms}
         )
         decided = await connection.cursor(row_factory=class_row(Decision)).execute(_DECIDED, (ids,))
-        taken = await connection.execute(_TAKEN, (names, viewers))
+        if len(names) == 1:
+            taken = await connection.execute(_TAKEN, (names, viewers))
+        else:
+            asked = {(claim.drop, claim.cnf.jkt) for claim in claims}
+            columns = [drop for drop, _ in asked], [viewer for _, viewer in asked]
+            taken = await connection.execute(_TAKEN_OF_SEVERAL, columns)
         tails = await connection.execute(ASK_TAILS, (names,))
         paid_by = await connection.execute(_PAID_OFFERS, (offers,))
         holds = await read_concerned(connection, names, ids, viewers, now_ms)
