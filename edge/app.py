@@ -1,6 +1,7 @@
 """The edge's HTTP shell: a Starlette app that reads, calls the core, and answers. No decision is made here.
 
-Each request finds its `Services` in the ASGI scope under `SERVICES`: whoever runs the app puts them there.
+Each request finds its `Services` in the ASGI scope under `SERVICES`: whoever runs the app puts them there. Under `BODY`
+there may be the whole body, when it has been read already.
 Whatever happens, the answer is made here: a problem in one shape, never an exception's text.
 """
 
@@ -38,6 +39,7 @@ from shared.problems import Code, Problem
 from shared.wire import decode_body, only_names
 
 SERVICES: Final = "cliptill.services"
+BODY: Final = "cliptill.body"
 VERSION: Final = "0.1.0"
 _ENCODER: Final = msgspec.json.Encoder()
 _CLAIM_DECODER: Final = msgspec.json.Decoder(ClaimRequest)
@@ -52,24 +54,39 @@ def _services(request: Request) -> Services:
 
 async def _read_body(request: Request, max_bytes: int) -> bytes | Problem:
     """Read a body of a type that is taken, and never more than one chunk beyond `max_bytes`."""
-    headers = read_headers(request.scope)
-    media_type = read_text(headers, b"content-type").partition(";")[0].strip().lower()
-    if media_type not in (JSON, operations.TEXT):
+    refused = _refuse_undecodable(read_headers(request.scope), max_bytes)
+    if refused is not None:
+        return refused
+    body: bytes | None = request.scope.get(BODY)
+    if body is None:
+        body = await _gather(request, max_bytes)
+    return body if len(body) <= max_bytes else _too_large(max_bytes)
+
+
+def _refuse_undecodable(headers: dict[bytes, bytes], max_bytes: int) -> Problem | None:
+    """Refuse a body by what is declared of it."""
+    media_type = read_text(headers, b"content-type")
+    if media_type != JSON and media_type.partition(";")[0].strip().lower() not in (JSON, operations.TEXT):
         return Problem(code=Code.UNSUPPORTED_MEDIA_TYPE, detail=f"{JSON} or {operations.TEXT}, both with JSON.")
-    too_large = Problem(code=Code.BODY_TOO_LARGE, detail=f"At most {max_bytes} bytes are read.")
     length = read_text(headers, b"content-length") or "0"
     if not length.isdecimal() or len(length) > 9 or int(length) > max_bytes:  # noqa: PLR2004 - digits of a sane length
-        return too_large
+        return _too_large(max_bytes)
+    return None
+
+
+async def _gather(request: Request, max_bytes: int) -> bytes:
     body, more = b"", True
-    while more:
+    while more and len(body) <= max_bytes:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         body += message.get("body", b"")
-        if len(body) > max_bytes:
-            return too_large
         more = message.get("more_body", False)
     return body
+
+
+def _too_large(max_bytes: int) -> Problem:
+    return Problem(code=Code.BODY_TOO_LARGE, detail=f"At most {max_bytes} bytes are read.")
 
 
 async def get_overlay(request: Request) -> Response:
@@ -109,8 +126,18 @@ async def _read_tap(request: Request, services: Services) -> ClaimRequest | Prob
     body = await _read_body(request, MAX_BODY_BYTES)
     if isinstance(body, Problem):
         return body
+    if not _is_clean_text(body):
+        return Problem(code=Code.MALFORMED_JSON)
     tap = decode_body(body, _CLAIM_DECODER, MAX_BODY_BYTES, _CLAIM_NAMES)
     return tap if isinstance(tap, Problem) else await limit_viewer(services, tap.viewer) or tap
+
+
+def _is_clean_text(body: bytes) -> bool:
+    """Return whether a tap is text as it was sent: a runtime may have put U+FFFD in the place of what was none."""
+    try:
+        return "\ufffd" not in body.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 async def post_claim(request: Request) -> Response:

@@ -23,6 +23,7 @@ ReadBody = Callable[[], Awaitable[bytes]]
 _ENCODER: Final = msgspec.json.Encoder()
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _SERVICES: Final = "cliptill.services"
+_BODY: Final = "cliptill.body"
 
 
 @dataclass(slots=True)
@@ -39,7 +40,9 @@ class Answer:
         return _ENCODER.encode({"status": self.status, "headers": headers}).decode()
 
 
-def make_scope(method: str, url: str, headers: list[tuple[bytes, bytes]], services: Services) -> dict[str, Any]:
+def make_scope(
+    method: str, url: str, headers: list[tuple[bytes, bytes]], services: Services, body: bytes | None = None
+) -> dict[str, Any]:
     """Return the ASGI scope of a request.
 
     Args:
@@ -47,6 +50,7 @@ def make_scope(method: str, url: str, headers: list[tuple[bytes, bytes]], servic
         url: absolute, as the runtime gives it.
         headers: names in lower case.
         services: what the request is served with.
+        body: the whole of it, when it was read already.
     """
     scheme, _, rest = url.partition("://")
     host, slash, path_and_query = rest.partition("/")
@@ -66,6 +70,7 @@ def make_scope(method: str, url: str, headers: list[tuple[bytes, bytes]], servic
         "server": (name, int(port) if port.isdecimal() else None),
         "headers": [(b"host", host.encode()), *headers],
         _SERVICES: services,
+        _BODY: body,
     }
 
 

@@ -29,9 +29,9 @@ def is_identifier(text: str) -> bool:
 
 async def load_manifest(services: Services, clip: str) -> Manifest | Problem:
     """Return a clip's manifest: `clip_unknown` when there is none, `unavailable` when the store is away too long."""
-    if not is_identifier(clip):
-        return Problem(code=Code.CLIP_UNKNOWN)
     entry = services.isolate.manifests.get(clip)
+    if entry is None and not is_identifier(clip):
+        return Problem(code=Code.CLIP_UNKNOWN)
     if entry is None or _must_read(entry, services.now_ms(), MANIFEST_FRESH_MS):
         entry = await _read_manifest(services, clip, entry)
     if entry is None:
@@ -72,7 +72,7 @@ async def load_stock(services: Services, drops: tuple[str, ...]) -> dict[str, St
         await _read_stock(services, drops)
         now_ms = services.now_ms()
     fresh = _gather(services.isolate, drops, now_ms)
-    services.isolate.fresh.put(drops, fresh)
+    services.isolate.fresh[drops] = fresh
     return fresh.found
 
 

@@ -12,6 +12,7 @@ import js
 import msgspec
 from pyodide.ffi import create_once_callable, to_js
 
+_KEPT_INITS: Final = 64  # most answers have one of a few; what differs each time must not fill the memory
 _ASKED: Final = '["method","url","cf","colo","country"]'
 _AS_TEXT: Final = '{"contentType":"text"}'
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any])
@@ -21,21 +22,37 @@ class Engine:
     """Functions of the engine, and two constants of its own kind.
 
     Attributes:
-        parse: `JSON.parse`.
+        get_header: returns a header of Headers, by its name.
         as_text: how a queue is told that a message is text.
     """
 
-    __slots__ = ("_array_from", "_asked", "_bind", "_new_response", "_stringify", "_then", "as_text", "parse")
+    __slots__ = (
+        "_array_from",
+        "_asked",
+        "_bind",
+        "_inits",
+        "_new_response",
+        "_parse",
+        "_read_buffer",
+        "_read_text",
+        "_stringify",
+        "_then",
+        "as_text",
+        "get_header",
+    )
 
     def __init__(self) -> None:
-        self.parse = js.JSON.parse
-        self.as_text = self.parse(_AS_TEXT)
+        self._parse = js.JSON.parse
+        self.as_text = self._parse(_AS_TEXT)
         self._stringify = js.JSON.stringify
-        self._asked = self.parse(_ASKED)
+        self._asked = self._parse(_ASKED)
         self._new_response = js.Response.new
+        self._inits: dict[str, Any] = {}
         self._array_from = js.Array.from_
         function = js.Function.prototype
         self._bind = function.call.bind(function.bind)
+        self.get_header = function.call.bind(js.Headers.prototype.get)
+        self._read_buffer, self._read_text = js.Request.prototype.arrayBuffer, js.Request.prototype.text
         # Of its own `then`, Pyodide gives a callback's result as a number.
         self._then = js.Reflect.get(js.Promise.prototype, "then")
 
@@ -50,17 +67,38 @@ class Engine:
             body: nothing for none.
             init: a `ResponseInit` (Fetch standard) as JSON: of an object made from here, each member is a crossing.
         """
-        return self._new_response(to_js(body) if body else None, self.parse(init))
+        known = self._inits.get(init)
+        if known is None:
+            known = self._make_init(init)
+        return self._new_response(to_js(body) if body else None, known)
 
-    def call(self, owner: Any, function: Any, *arguments: Any) -> Any:  # noqa: ANN401 - objects of the runtime
+    def _make_init(self, init: str) -> Any:  # noqa: ANN401 - an object of the runtime
+        made = self._parse(init)
+        # They are copied into each answer: from Headers in one go, from an object one by one.
+        made.headers = js.Headers.new(made.headers)
+        if len(self._inits) < _KEPT_INITS:
+            self._inits[init] = made
+        return made
+
+    def read_buffer(self, request: Any) -> Any:  # noqa: ANN401 - an object of the runtime
+        """Return the promise of a request's body."""
+        return self._array_from("1", self._read_buffer, request)[0]
+
+    def read_text(self, request: Any) -> Any:  # noqa: ANN401 - an object of the runtime
+        """Return the promise of a request's body as text; U+FFFD stands for what is none."""
+        return self._array_from("1", self._read_text, request)[0]
+
+    def bind(self, owner: Any, function: Any) -> Any:  # noqa: ANN401 - objects of the runtime
+        """Return a function that is called as a method of its owner."""
+        return self._bind(function, owner)
+
+    def call(self, function: Any, *arguments: Any) -> Any:  # noqa: ANN401 - objects of the runtime
         """Call a function of the runtime, and return its promise.
 
         A promise that a call from Python returns becomes a future of the event loop at once, awaited or not, which
         costs more than most of what is called. Found in an array, it stays a promise.
         """
-        if arguments:
-            return self._array_from("1", self._bind(function, owner, *arguments))[0]
-        return self._array_from("1", function, owner)[0]
+        return self._array_from("1", self._bind(function, None, *arguments))[0]
 
     def then(self, promise: Any, go_on: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - objects of the runtime
         """Return the promise of what `go_on` makes of a promise's value, or of its error.

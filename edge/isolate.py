@@ -48,7 +48,7 @@ class Calls:
 
 
 def _weigh_manifest(entry: Entry[Manifest | None]) -> int:
-    return min(entry.read_bytes + _OVERHEAD_BYTES, MAX_MANIFEST_BYTES)
+    return entry.read_bytes + _OVERHEAD_BYTES
 
 
 def _weigh_template(template: OverlayTemplate) -> int:
@@ -79,19 +79,19 @@ class Isolate:
 
     node: str = ""
     seq: int = 0
-    manifests: MutableMapping[str, Entry[Manifest | None]] = field(
-        default_factory=lambda: LRUCache(MAX_MANIFEST_BYTES, getsizeof=_weigh_manifest)
+    manifests: Generations[str, Entry[Manifest | None]] = field(
+        default_factory=lambda: Generations(MAX_MANIFEST_BYTES // 2, _weigh_manifest)
     )
     stock: MutableMapping[str, Entry[StockSnapshot | None]] = field(default_factory=lambda: LRUCache(MAX_DROPS))
     fresh: Generations[tuple[str, ...], "FreshStock"] = field(default_factory=lambda: Generations(MAX_CLIPS))
     recipes: Generations[tuple[object, ...], "Recipe"] = field(default_factory=lambda: Generations(MAX_CONTEXTS))
     told: Generations[tuple[object, ...], "ToldStock"] = field(default_factory=lambda: Generations(MAX_CLIPS))
-    templates: MutableMapping[tuple[object, ...], OverlayTemplate] = field(
-        default_factory=lambda: LRUCache(MAX_TEMPLATE_BYTES, getsizeof=_weigh_template)
+    templates: Generations[tuple[object, ...], OverlayTemplate] = field(
+        default_factory=lambda: Generations(MAX_TEMPLATE_BYTES // 2, _weigh_template)
     )
     buckets: MutableMapping[str, Bucket] = field(default_factory=lambda: LRUCache(MAX_DROPS))
-    calls: MutableMapping[str, Calls] = field(default_factory=lambda: LRUCache(MAX_CALLERS))
-    claims: MutableMapping[str, "GivenClaim"] = field(default_factory=lambda: LRUCache(MAX_CLAIMS))
+    calls: Generations[str, Calls] = field(default_factory=lambda: Generations(MAX_CALLERS // 2))
+    claims: Generations[str, "GivenClaim"] = field(default_factory=lambda: Generations(MAX_CLAIMS // 2))
     refusals_at_ms: int = 0
     refusals: int = 0
     suppressed: int = 0

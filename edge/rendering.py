@@ -40,7 +40,7 @@ async def render_overlay(services: Services, manifest: Manifest, key: ContextKey
     recipe = isolate.recipes.get(key)
     if recipe is None:
         recipe = _make_recipe(manifest, key)
-        isolate.recipes.put(key, recipe)
+        isolate.recipes[key] = recipe
     template = isolate.templates.get(recipe.template)
     if template is None:
         template = _compile(manifest, key, services.config.origin_url)
@@ -60,7 +60,7 @@ def _tell(
         return known.told
     tell = tell_html if recipe.telling[-1] else tell_json
     told = tell(template, found, now_ms)
-    isolate.told.put(recipe.telling, ToldStock(found, told))
+    isolate.told[recipe.telling] = ToldStock(found, told)
     return told
 
 

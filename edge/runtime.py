@@ -1,6 +1,7 @@
 """The edge's ports on Workers: key-value store, cache, queue, fetch.
 
-Runtime objects live no longer than a request. They come in through `env` and `ctx`, and nothing here keeps them.
+Runtime objects live no longer than a request. They come in through `env` and `ctx`, and nothing here keeps them, but
+the queue's own `send`: bindings are the isolate's.
 """
 
 import time
@@ -19,6 +20,7 @@ from shared.wire import nests_deeply
 
 _STOCK_DECODER: Final = msgspec.json.Decoder(StockSnapshots)
 _OK: Final = 200
+_senders: Final[list[Any]] = []
 
 
 def now_ms() -> int:
@@ -117,7 +119,11 @@ class QueueEvents:
 
     def send(self, message: str) -> None:
         """Report one event batch."""
-        # The SDK's wrapper converts each argument, and awaits the promise in Python. The binding takes both as is.
+        known = engine()
+        if not _senders:
+            # The SDK's wrapper converts each argument, and awaits the promise in Python. The binding takes both as is,
+            # and is the isolate's, not the request's.
+            queue = getattr(self._env, "_env", self._env).EVENTS
+            _senders.append(known.bind(queue, queue.send))
         # As text: bytes cross once, and a pull consumer gets them as they are.
-        queue, known = getattr(self._env, "_env", self._env).EVENTS, engine()
-        self._ctx.waitUntil(known.call(queue, queue.send, message, known.as_text))
+        self._ctx.waitUntil(known.call(_senders[0], message, known.as_text))

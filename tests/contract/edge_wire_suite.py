@@ -1,6 +1,7 @@
 """What any edge does with requests that are not as they should be: one clear refusal each, and nothing else."""
 
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
@@ -48,6 +49,22 @@ class BodyContract:
     )
     def test_what_is_not_json_is_malformed(self, edge: Edge, path: str, body: bytes) -> None:
         received = edge.post(path, body)
+        assert (received.status, received.code) == (400, "malformed_json")
+
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            pytest.param(lambda body: b"\xef\xbb\xbf" + body, id="byte order mark"),
+            pytest.param(lambda body: body.replace(b"}", b',"x":"\xf0\x9f\x98"}'), id="a character cut short"),
+            pytest.param(lambda body: body.replace(b"}", b',"x":"\xef\xbf\xbd"}'), id="a replacement character"),
+            pytest.param(lambda body: b"\xef\xbb\xbf" + body.replace(b"}", b',"x":"\xff"}'), id="both"),
+        ],
+    )
+    def test_a_whole_tap_that_is_not_clean_text_is_malformed(
+        self, edge: Edge, broken: Callable[[bytes], bytes]
+    ) -> None:
+        path = "/v1/claims"
+        received = edge.post(path, broken(json.dumps(DOCUMENTS[path]).encode()))
         assert (received.status, received.code) == (400, "malformed_json")
 
     @both

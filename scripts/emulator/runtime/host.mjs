@@ -6,7 +6,6 @@
 import { boot } from "./boot.mjs";
 
 /**
- * @typedef {{ waitUntil: (work: any) => void, passThroughOnException: () => void, props: unknown }} EntryContext
  * @typedef {Awaited<ReturnType<typeof boot>>} Booted
  * @typedef {object} Surroundings
  * @property {(env: any) => any} bindings makes what the app gets as its environment, once
@@ -40,18 +39,25 @@ async function settle(proxy) {
   }
 }
 
-/**
- * The context that an entry point gets: `waitUntil` takes Python's coroutines as well as promises.
- *
- * @param {any} ctx
- * @returns {EntryContext}
- */
-function entryContext(ctx) {
-  return {
-    waitUntil: (work) => ctx.waitUntil(work instanceof Promise ? work.catch(log) : settle(work.copy())),
-    passThroughOnException: () => {},
-    props: ctx.props,
-  };
+/** The context that an entry point gets: `waitUntil` takes Python's coroutines as well as promises. */
+class EntryContext {
+  #ctx;
+
+  /** @param {any} ctx */
+  constructor(ctx) {
+    this.#ctx = ctx;
+  }
+
+  /** @param {any} work */
+  waitUntil(work) {
+    this.#ctx.waitUntil(work instanceof Promise ? work.catch(log) : settle(work.copy()));
+  }
+
+  passThroughOnException() {}
+
+  get props() {
+    return this.#ctx.props;
+  }
 }
 
 /** @param {any} pending a Python task */
@@ -121,7 +127,7 @@ export class Host {
    */
   #answerWith(call, request, ctx) {
     try {
-      const response = call(request, entryContext(ctx));
+      const response = call(request, new EntryContext(ctx));
       if (response instanceof Response) return response;
       return response instanceof Promise ? response.catch(failed) : finished(response);
     } catch (error) {
