@@ -27,7 +27,7 @@ from edge.asking import MAX_CONTEXT_TEXT, base_url, choose_format, read_headers,
 from edge.caches import is_identifier, is_known_absent, load_manifest, load_stock
 from edge.claiming import MAX_BODY_BYTES, ClaimRequest, give_claim
 from edge.limiting import limit_network, limit_viewer
-from edge.ports import Services
+from edge.ports import BODY, SERVICES, Services
 from edge.rendering import ContextKey, drops_of, render_overlay
 from edge.reporting import report, report_beacons, report_refusal
 from edge.routing import Front
@@ -38,8 +38,6 @@ from shared.openapi import JSON, build_document
 from shared.problems import Code, Problem
 from shared.wire import decode_body, only_names
 
-SERVICES: Final = "cliptill.services"
-BODY: Final = "cliptill.body"
 VERSION: Final = "0.1.0"
 _ENCODER: Final = msgspec.json.Encoder()
 _CLAIM_DECODER: Final = msgspec.json.Decoder(ClaimRequest)

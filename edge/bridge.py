@@ -15,15 +15,13 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive
 
 from edge.answers import Prepared
-from edge.ports import Services
+from edge.ports import BODY, SERVICES, Services
 from edge.routing import Front
 
 ReadBody = Callable[[], Awaitable[bytes]]
 
 _ENCODER: Final = msgspec.json.Encoder()
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
-_SERVICES: Final = "cliptill.services"
-_BODY: Final = "cliptill.body"
 
 
 @dataclass(slots=True)
@@ -69,8 +67,8 @@ def make_scope(
         "query_string": query.encode(),
         "server": (name, int(port) if port.isdecimal() else None),
         "headers": [(b"host", host.encode()), *headers],
-        _SERVICES: services,
-        _BODY: body,
+        SERVICES: services,
+        BODY: body,
     }
 
 

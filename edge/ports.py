@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from edge.config import EdgeConfig
 from edge.isolate import Isolate
 from shared.catalogue.stock import StockSnapshots
+
+# Where a request's ASGI scope has its `Services`; and its whole body, when that has been read already.
+SERVICES: Final = "cliptill.services"
+BODY: Final = "cliptill.body"
 
 
 class ManifestStore(Protocol):

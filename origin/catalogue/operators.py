@@ -38,10 +38,9 @@ Rules:
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -49,18 +48,15 @@ from origin.catalogue.editing import Catalogue, Kind, Written
 from origin.catalogue.publishing import Publisher
 from origin.database import Database
 from origin.guard import KEY_CODES, Guard
+from origin.paging import PAGE_OF_IDS, cut_page, read_page_of_ids
 from origin.provider import ProviderAwayError
 from origin.responses import BODY_CODES, Handler, read_json, refuse, tell
 from shared.catalogue.entries import MAX_BODY_BYTES, ClipBody, CreatorBody, DropBody, DropView, OfferBody
-from shared.openapi import Answer, Operation, Parameter
+from shared.openapi import Answer, Operation
 from shared.problems import Code, Problem
 from shared.structs import Identifier, InstantMs, Wire
 
 SECURITY: Final = "operator"  # kind of key, and name of the security scheme
-PAGE_MOST: Final = 200
-PAGE_DEFAULT: Final = 100
-
-Limit = Annotated[int, Meta(ge=1, le=PAGE_MOST)]
 
 
 class CreatorPage(Wire, frozen=True, kw_only=True):
@@ -144,10 +140,7 @@ def _describe(collection: Collection) -> tuple[Operation, ...]:
     return (
         Operation(
             id=f"list_{plural}", method="GET", path=many, summary=f"List {plural}, by id.", security=SECURITY,
-            parameters=(
-                Parameter(name="after", where="query", type=Identifier, description="the last id of the page before"),
-                Parameter(name="limit", where="query", type=Limit, description=f"default {PAGE_DEFAULT}"),
-            ),
+            parameters=PAGE_OF_IDS,
             answers={200: Answer(description="A page.", type=collection.page)},
             problems=(*KEY_CODES, Code.INVALID_FIELD),
         ),
@@ -201,14 +194,13 @@ class Operators:
 
     def _lister(self, collection: Collection) -> Handler:
         async def answer(request: Request) -> Response:
-            asked = _read_page(request)
+            asked = read_page_of_ids(request)
             if isinstance(asked, Problem):
                 return refuse(asked)
-            after, limit = asked
-            items = await self._catalogue.list(collection.kind, after, limit + 1)
-            shown = items[:limit]
-            more = getattr(shown[-1], collection.kind) if len(items) > limit else None
-            return tell(collection.page(**{collection.plural: tuple(shown), "next": more}))
+            items = await self._catalogue.list(collection.kind, asked.after or "", asked.limit + 1)
+            shown, last = cut_page(items, asked.limit)
+            more = None if last is None else getattr(last, collection.kind)
+            return tell(collection.page(**{collection.plural: shown, "next": more}))
 
         return answer
 
@@ -254,15 +246,6 @@ class Operators:
             return refuse(published)
         told = Publication(clip=published.clip, version=published.version, published_at_ms=published.published_at_ms)
         return tell(told)
-
-
-def _read_page(request: Request) -> tuple[str, int] | Problem:
-    asked = {"after": request.query_params.get("after"), "limit": request.query_params.get("limit", PAGE_DEFAULT)}
-    try:
-        after = msgspec.convert(asked["after"], Identifier | None)
-        return after or "", msgspec.convert(asked["limit"], Limit, strict=False)
-    except msgspec.ValidationError:
-        return Problem(code=Code.INVALID_FIELD, detail="In the query: `after` is an id, `limit` 1 to 200.")
 
 
 def _tell_written(written: Written | Problem) -> Response:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Final
 
-import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +11,7 @@ from origin.database import Database
 from origin.fulfilment.handoffs_store import HandoffView, Wanted, list_handoffs, resend_claim, resend_partner
 from origin.fulfilment.partners_store import find_partners
 from origin.guard import KEY_CODES, Guard
+from origin.paging import LIMIT, PAGE_DEFAULT, PAGE_MOST, Limit, cut_page, read_query
 from origin.responses import Handler, refuse, tell
 from shared.fulfilment.handoffs import Progress, Standing
 from shared.openapi import Answer, Operation, Parameter
@@ -19,11 +19,8 @@ from shared.problems import Code, Problem
 from shared.structs import ClaimId, Identifier, Wire
 
 SECURITY: Final = "operator"
-PAGE_MOST: Final = 200
-PAGE_DEFAULT: Final = 100
 FIRST_PAGE: Final = ".0"
 
-Limit = Annotated[int, Meta(ge=1, le=PAGE_MOST)]
 HandoffMark = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,63}\.[0-9]{1,15}$(?!\n)", description="DROP.POSITION")]
 
 
@@ -58,7 +55,7 @@ OPERATIONS: Final = (
         parameters=(
             *(Parameter(name=name, where="query", type=kind) for name, kind in _FILTERS.items()),
             Parameter(name="after", where="query", type=HandoffMark, description="`next` of the page before"),
-            Parameter(name="limit", where="query", type=Limit, description=f"default {PAGE_DEFAULT}"),
+            LIMIT,
         ),
         answers={200: Answer(description="A page.", type=HandoffPage)},
         problems=(*KEY_CODES, Code.INVALID_FIELD),
@@ -102,16 +99,14 @@ class Handoffs:
         }
 
     async def _list(self, request: Request) -> Response:
-        try:
-            asked = msgspec.convert(dict(request.query_params), _Asked, strict=False)
-        except msgspec.ValidationError:
-            return refuse(Problem(code=Code.INVALID_FIELD, detail="In the query: look at the description of the API."))
+        asked = read_query(request, _Asked, "In the query: look at the description of the API.")
+        if isinstance(asked, Problem):
+            return refuse(asked)
         drop, _, position = (asked.after or FIRST_PAGE).partition(".")
         async with self._database.connection() as connection:
             found = await list_handoffs(connection, asked, (drop, int(position)), asked.limit + 1)
-        shown = tuple(found[: asked.limit])
-        more = len(found) > asked.limit
-        return tell(HandoffPage(handoffs=shown, next=f"{shown[-1].drop}.{shown[-1].position}" if more else None))
+        shown, last = cut_page(found, asked.limit)
+        return tell(HandoffPage(handoffs=shown, next=None if last is None else f"{last.drop}.{last.position}"))
 
     async def _resend(self, request: Request) -> Response:
         claim_id = request.path_params["claim_id"]

@@ -6,10 +6,9 @@ are.
 
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,19 +16,16 @@ from origin.database import Database
 from origin.fulfilment import partners_store as store
 from origin.fulfilment.partners_store import CountedPartner
 from origin.guard import KEY_CODES, Guard
+from origin.paging import PAGE_OF_IDS, cut_page, read_page_of_ids
 from origin.responses import BODY_CODES, Handler, read_json, refuse, tell
 from shared.fulfilment.handoffs import PartnerBody, is_partner_address
 from shared.fulfilment.webhooks import SECRET_BYTES, write_secret
-from shared.openapi import Answer, Operation, Parameter
+from shared.openapi import Answer, Operation
 from shared.problems import Code, Problem
 from shared.structs import Identifier, Wire
 
 SECURITY: Final = "operator"
 MAX_BODY_BYTES: Final = 4_096
-PAGE_MOST: Final = 200
-PAGE_DEFAULT: Final = 100
-
-Limit = Annotated[int, Meta(ge=1, le=PAGE_MOST)]
 
 
 class PartnerView(Wire, frozen=True, kw_only=True, omit_defaults=True):
@@ -54,11 +50,6 @@ class PartnerPage(Wire, frozen=True, kw_only=True):
     next: Identifier | None = None
 
 
-class _Asked(Wire, frozen=True, kw_only=True):
-    after: Identifier | None = None
-    limit: Limit = PAGE_DEFAULT
-
-
 OPERATIONS: Final = (
     Operation(
         id="list_partners",
@@ -66,10 +57,7 @@ OPERATIONS: Final = (
         path="/v1/partners",
         summary="List partners, by id.",
         security=SECURITY,
-        parameters=(
-            Parameter(name="after", where="query", type=Identifier, description="the last id of the page before"),
-            Parameter(name="limit", where="query", type=Limit, description=f"default {PAGE_DEFAULT}"),
-        ),
+        parameters=PAGE_OF_IDS,
         answers={200: Answer(description="A page.", type=PartnerPage)},
         problems=(*KEY_CODES, Code.INVALID_FIELD),
     ),
@@ -118,14 +106,13 @@ class Partners:
         }
 
     async def _list(self, request: Request) -> Response:
-        try:
-            asked = msgspec.convert(dict(request.query_params), _Asked, strict=False)
-        except msgspec.ValidationError:
-            return refuse(Problem(code=Code.INVALID_FIELD, detail="In the query: `after` is an id, `limit` 1 to 200."))
+        asked = read_page_of_ids(request)
+        if isinstance(asked, Problem):
+            return refuse(asked)
         async with self._database.connection() as connection:
             found = await store.list_partners(connection, asked.after or "", asked.limit + 1)
-        shown = tuple(_view(partner) for partner in found[: asked.limit])
-        return tell(PartnerPage(partners=shown, next=shown[-1].partner if len(found) > asked.limit else None))
+        shown, last = cut_page([_view(partner) for partner in found], asked.limit)
+        return tell(PartnerPage(partners=shown, next=None if last is None else last.partner))
 
     async def _write(self, request: Request) -> Response:
         body = await read_json(request, _DECODER, MAX_BODY_BYTES)

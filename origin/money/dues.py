@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,16 +10,14 @@ from starlette.responses import Response
 from origin.database import Database
 from origin.guard import KEY_CODES, Guard
 from origin.money.shares_store import Due, list_dues
+from origin.paging import LIMIT, PAGE_DEFAULT, Limit, cut_page, read_query
 from origin.responses import Handler, refuse, tell
 from shared.openapi import Answer, Operation, Parameter
 from shared.problems import Code, Problem
 from shared.structs import Identifier, Wire
 
 SECURITY: Final = "operator"
-PAGE_MOST: Final = 200
-PAGE_DEFAULT: Final = 100
 
-Limit = Annotated[int, Meta(ge=1, le=PAGE_MOST)]
 DueMark = Annotated[
     str, Meta(pattern=r"^[a-z0-9-]{1,63}\.[a-z0-9-]{1,63}\.[A-Z]{3}$(?!\n)", description="CREATOR.DROP.CURRENCY")
 ]
@@ -52,7 +49,7 @@ OPERATIONS: Final = (
             Parameter(name="creator", where="query", type=Identifier, description="of one creator only"),
             Parameter(name="drop", where="query", type=Identifier, description="of one drop only"),
             Parameter(name="after", where="query", type=DueMark, description="`next` of the page before"),
-            Parameter(name="limit", where="query", type=Limit, description=f"default {PAGE_DEFAULT}"),
+            LIMIT,
         ),
         answers={200: Answer(description="A page.", type=DuePage)},
         problems=(*KEY_CODES, Code.INVALID_FIELD),
@@ -72,14 +69,12 @@ class Dues:
         return {"list_dues": self._guarded(self._list)}
 
     async def _list(self, request: Request) -> Response:
-        try:
-            asked = msgspec.convert(dict(request.query_params), _Asked, strict=False)
-        except msgspec.ValidationError:
-            detail = "In the query: `creator` and `drop` are ids, `after` a `next`, `limit` 1 to 200."
-            return refuse(Problem(code=Code.INVALID_FIELD, detail=detail))
+        detail = "In the query: `creator` and `drop` are ids, `after` a `next`, `limit` 1 to 200."
+        asked = read_query(request, _Asked, detail)
+        if isinstance(asked, Problem):
+            return refuse(asked)
         creator, drop, currency = (asked.after or "..").split(".")
         async with self._database.connection() as connection:
             found = await list_dues(connection, asked.creator, asked.drop, (creator, drop, currency), asked.limit + 1)
-        shown = tuple(found[: asked.limit])
-        last = shown[-1] if len(found) > asked.limit else None
+        shown, last = cut_page(found, asked.limit)
         return tell(DuePage(dues=shown, next=None if last is None else f"{last.creator}.{last.drop}.{last.currency}"))

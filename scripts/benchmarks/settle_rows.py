@@ -10,7 +10,7 @@
 import asyncio
 import resource
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -130,25 +130,7 @@ class Rows:
 
     async def naive(self, claims: Sequence[Claim], connections: int) -> Run:
         """Settle claims one by one, each in a transaction of its own."""
-        rest = iter(claims)
-        latencies_ms: list[float] = []
-
-        async def settle_one_by_one(connection: psycopg.AsyncConnection[Any]) -> None:
-            for claim in rest:
-                asked = time.perf_counter()
-                async with connection.transaction():
-                    row: Any = await (await connection.execute(_LOCK, (claim.drop,))).fetchone()
-                    await connection.execute(_STORE, (claim.jti, claim.drop, claim.cnf.jkt, row[1]))
-                    await connection.execute(_TAKE, (claim.drop,))
-                latencies_ms.append((time.perf_counter() - asked) * 1000)
-
-        opened = [await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True) for _ in range(connections)]
-        began = time.perf_counter()
-        await asyncio.gather(*(settle_one_by_one(connection) for connection in opened))
-        took = time.perf_counter() - began
-        for connection in opened:
-            await connection.close()
-        return Run(len(claims) / took, latencies_ms)
+        return await settle_one_by_one(self.conninfo, claims, connections, _settle_naively)
 
     async def copy(self, drop: str, count: int) -> Run:
         """Copy the rows of a drop's last `count` settlements into empty tables of the same kind."""
@@ -165,6 +147,38 @@ class Rows:
                         for block in blocks:
                             await copy.write(block)
             return Run(count / (time.perf_counter() - began), [])
+
+
+async def settle_one_by_one(
+    conninfo: str,
+    claims: Sequence[Claim],
+    connections: int,
+    settle: Callable[[psycopg.AsyncConnection[Any], Claim], Awaitable[None]],
+) -> Run:
+    """Settle claims over so many connections, each in a transaction of its own."""
+    rest = iter(claims)
+    latencies_ms: list[float] = []
+
+    async def settle_some(connection: psycopg.AsyncConnection[Any]) -> None:
+        for claim in rest:
+            asked = time.perf_counter()
+            async with connection.transaction():
+                await settle(connection, claim)
+            latencies_ms.append((time.perf_counter() - asked) * 1000)
+
+    opened = [await psycopg.AsyncConnection.connect(conninfo, autocommit=True) for _ in range(connections)]
+    began = time.perf_counter()
+    await asyncio.gather(*(settle_some(connection) for connection in opened))
+    took = time.perf_counter() - began
+    for connection in opened:
+        await connection.close()
+    return Run(len(claims) / took, latencies_ms)
+
+
+async def _settle_naively(connection: psycopg.AsyncConnection[Any], claim: Claim) -> None:
+    row: Any = await (await connection.execute(_LOCK, (claim.drop,))).fetchone()
+    await connection.execute(_STORE, (claim.jti, claim.drop, claim.cnf.jkt, row[1]))
+    await connection.execute(_TAKE, (claim.drop,))
 
 
 async def _export(connection: psycopg.AsyncConnection[Any], table: str, drop: str, count: int) -> list[bytes]:

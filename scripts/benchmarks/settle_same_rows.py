@@ -5,9 +5,9 @@
 signed where the writer signs them.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -16,7 +16,7 @@ import psycopg
 from origin.trail.appending import Trail
 from origin.trail.facts import list_facts
 from scripts.benchmarks.figures import BenchError
-from scripts.benchmarks.settle_rows import PUBLIC_URL, Rows, Run
+from scripts.benchmarks.settle_rows import PUBLIC_URL, Rows, Run, settle_one_by_one
 from shared.audit.trail import Tail
 from shared.claims.receipts import encode_receipt, write_receipt
 from shared.claims.tokens import Claim, fingerprint_claim
@@ -54,23 +54,7 @@ async def settle_same_rows(rows: Rows, claims: Sequence[Claim], connections: int
     Raises:
         BenchError: when one of them was settled before.
     """
-    rest = iter(claims)
-    latencies_ms: list[float] = []
-
-    async def settle_some(connection: psycopg.AsyncConnection[Any]) -> None:
-        for claim in rest:
-            asked = time.perf_counter()
-            async with connection.transaction():
-                await _settle(rows, connection, claim)
-            latencies_ms.append((time.perf_counter() - asked) * 1000)
-
-    opened = [await psycopg.AsyncConnection.connect(rows.conninfo, autocommit=True) for _ in range(connections)]
-    began = time.perf_counter()
-    await asyncio.gather(*(settle_some(connection) for connection in opened))
-    took = time.perf_counter() - began
-    for connection in opened:
-        await connection.close()
-    return Run(len(claims) / took, latencies_ms)
+    return await settle_one_by_one(rows.conninfo, claims, connections, partial(_settle, rows))
 
 
 async def _settle(rows: Rows, connection: psycopg.AsyncConnection[Any], claim: Claim) -> None:

@@ -10,10 +10,10 @@ from typing import Any, Final
 from starlette.types import Receive, Scope, Send
 from workers import WorkerEntrypoint, asgi
 
-from edge.app import SERVICES, create_app
+from edge.app import create_app
 from edge.config import EdgeConfig
 from edge.isolate import Isolate
-from edge.ports import Place, Services
+from edge.ports import SERVICES, Place, Services
 from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, load_config, now_ms
 
 _app: Final = create_app()
