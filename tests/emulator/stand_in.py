@@ -67,6 +67,20 @@ def as_js(value):
     return to_js(value, dict_converter=Object.fromEntries)
 
 
+def identities():
+    """Tell whether objects of the engine are themselves again and no others, however many are held at once."""
+    held = js.Array.new()
+    kept = []
+    for _ in range(300):
+        kept.append(js.Object.new())
+        held.push(kept[-1])
+    same = all(held[place].js_id == kept[place].js_id for place in range(300))
+    distinct = len({one.js_id for one in kept}) == 300
+    del kept[::2]  # what is let go of in between shifts none of the others
+    still = all(held[2 * place + 1].js_id == one.js_id for place, one in enumerate(kept))
+    return f"{same} {distinct} {still}"
+
+
 class Default(WorkerEntrypoint):
     def __init__(self, ctx, env):
         super().__init__(ctx, env)
@@ -81,6 +95,8 @@ class Default(WorkerEntrypoint):
             return Response("of the SDK", status=201)
         if path == "/promise":
             return js.Promise.resolve(js.Response.new("promised"))
+        if path == "/identities":
+            return js.Response.new(identities())
         if path == "/instances":
             return js.Response.new(str(instances))
         return self.later(path, request)

@@ -23,6 +23,10 @@ def test_every_kind_of_answer_is_sent(edge: RunningEdge, path: str, status: int,
     assert (response.status_code, response.text) == (status, text)
 
 
+def test_an_object_of_the_engine_is_the_same_to_python_again(edge: RunningEdge) -> None:
+    assert edge.node.get("/identities").text == "True True True"
+
+
 def test_each_request_gets_an_instance_of_its_own(edge: RunningEdge) -> None:
     first = int(edge.node.get("/instances").text)
     assert int(edge.node.get("/instances").text) == first + 1

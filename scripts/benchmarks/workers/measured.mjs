@@ -1,9 +1,9 @@
 /** A Python edge in the surroundings of the benchmark: the node's own host and interpreter, the bundle as it is staged. */
 
 import { Host } from "../../emulator/runtime/host.mjs";
-import { KvNamespace, placeOf, WorkerQueue } from "./surroundings.mjs";
+import { KvNamespace, WorkerQueue } from "./surroundings.mjs";
 
-// The node's own entry brings the cache, and what its configuration names.
+// The node's own entry brings the cache, the place of each request, and what its configuration names.
 export * from "../../emulator/runtime/selfhosted.mjs";
 
 const PASSED_ON = ["ORIGIN_URL", "ISSUER", "CLAIM_KEYS"];
@@ -25,8 +25,5 @@ export default {
    * @param {any} env
    * @param {ExecutionContext} ctx
    */
-  fetch(request, env, ctx) {
-    Object.defineProperty(request, "cf", { value: placeOf(request, env) });
-    return host.answer(request, env, ctx);
-  },
+  fetch: (request, env, ctx) => host.answer(request, env, ctx),
 };

@@ -9,6 +9,7 @@ import * as workersModule from "cloudflare:workers";
 import bundlePack from "./bundle.bin"; // Data: the staged bundle, with the host's Python files
 import { bridgeCodeGeneration, nameOf } from "./codegen.mjs";
 import { known } from "./generated.mjs"; // written at start: the compiled modules that were recorded
+import { keepIdentitiesOfTheYoung } from "./identities.mjs";
 import createPyodideModule from "./pyodide.asm.mjs";
 import asmWasm from "./pyodide.asm.wasm"; // CompiledWasm
 import { loadPyodide } from "./pyodide.mjs";
@@ -74,6 +75,7 @@ function createModule(settings, memoryBytes) {
     const marker = Symbol("js error"); // `env` is a proxy that invents stubs: assign, never `??=`
     imports.env.Jsv_GetError_import = () => marker;
     imports.env.JsvError_Check = (/** @type {unknown} */ value) => value === marker;
+    keepIdentitiesOfTheYoung(imports.env);
     const instance = new WebAssembly.Instance(asmWasm, imports);
     const memory = /** @type {WebAssembly.Memory} */ (instance.exports.memory);
     const missing = memoryBytes - memory.buffer.byteLength;

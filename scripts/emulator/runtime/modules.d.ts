@@ -47,3 +47,14 @@ declare module "*/rate_limits.mjs" {
 declare module "*/assets.mjs" {
   export const assets: Map<string, { body: ArrayBuffer; headers: Record<string, string> }>;
 }
+
+declare namespace Cloudflare {
+  /** Settings of a self-hosted node, where they are not read from what a request brings. */
+  interface Env {
+    ORIGIN_URL: string;
+    EDGE_KEY?: string;
+    COLO?: string;
+    COUNTRY?: string;
+    COUNTRY_HEADER?: string;
+  }
+}

@@ -5,6 +5,7 @@
  * Settings come from the environment of the process, see `cliptill-edge.env`.
  */
 
+import { env as settings } from "cloudflare:workers";
 import { assets } from "./assets.mjs"; // written by the build: static files, with their headers
 import bundlePack from "./bundle.bin"; // Data: the staged bundle, which the snapshot must be of
 import { serveFront } from "./front.mjs";
@@ -27,6 +28,18 @@ const ADDRESS = "cf-connecting-ip";
 
 const cache = new MemoryCache();
 Object.defineProperty(globalThis, "caches", { value: { default: cache } });
+
+/**
+ * Where a request comes from. One accessor for all: a property on each would keep the engine from freeing them soon (see
+ * `identities.mjs`), and would be made for those, too, that nobody asks.
+ */
+Object.defineProperty(Request.prototype, "cf", {
+  /** @this {Request} */
+  get() {
+    const country = settings.COUNTRY_HEADER ? this.headers.get(settings.COUNTRY_HEADER) : null;
+    return { colo: settings.COLO ?? "", country: country ?? settings.COUNTRY ?? "" };
+  },
+});
 
 /** @type {{ manifests?: KvNamespace, events?: WorkerQueue }} */
 const bound = {};
@@ -61,15 +74,6 @@ async function readSnapshot(env) {
 }
 
 const host = new Host({ bindings, readSnapshot });
-
-/**
- * @param {Request} request
- * @param {any} env
- */
-function placeOf(request, env) {
-  const country = env.COUNTRY_HEADER ? request.headers.get(env.COUNTRY_HEADER) : null;
-  return { colo: env.COLO ?? "", country: country ?? env.COUNTRY ?? "" };
-}
 
 /**
  * The request as the app may believe it: a client's address is what a proxy in front says, or unknown.
@@ -126,7 +130,6 @@ export default {
     const answered = serveFront(request, ctx, { origin_url: env.ORIGIN_URL, asset: serveAsset(request) });
     if (answered) return answered;
     const known = withAddress(request, env);
-    Object.defineProperty(known, "cf", { value: placeOf(request, env) });
     return request.method === "POST" ? answerOnceKept(known, env, ctx) : host.answer(known, env, ctx);
   },
 };
