@@ -19,7 +19,7 @@ _LENGTHS: Final = tuple(number.to_bytes(4, "big") for number in range(256))  # o
 
 def encode_base64url(raw: bytes) -> str:
     """Return `raw` as base64url without padding."""
-    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode("ascii")
+    return b2a_base64(raw).rstrip(b"=\n").translate(_URL_SAFE).decode("ascii")
 
 
 def decode_base64url(text: str | bytes) -> bytes | None:
@@ -40,9 +40,11 @@ def digest_fields(domain: str, fields: Iterable[str]) -> bytes:
 
 def frame_fields(fields: Iterable[str]) -> bytes:
     """Return the bytes that are hashed for these fields: for who hashes many lists that begin or end alike."""
-    framed = b""
-    for field in fields:
-        raw = field.encode()
-        size = len(raw)
-        framed += (_LENGTHS[size] if size < len(_LENGTHS) else size.to_bytes(4, "big")) + raw
-    return framed
+    return b"".join([frame_field(field) for field in fields])
+
+
+def frame_field(field: str) -> bytes:
+    """Return the bytes that are hashed for one field."""
+    raw = field.encode()
+    size = len(raw)
+    return (_LENGTHS[size] if size < len(_LENGTHS) else size.to_bytes(4, "big")) + raw

@@ -5,8 +5,9 @@ from typing import Final
 import msgspec
 
 from origin.settlement.receipts import make_signing_key_set, parse_signing_keys
-from origin.trail.appending import NewEntry, Trail, sign_head
+from origin.trail.appending import Trail, sign_head
 from origin.trail.public_keys import PublicKeys
+from origin.trail.trail_store import Stored
 from shared.audit.exports import Ending, EntryLine, HeadLine, Opening, Stock, write_line
 from shared.audit.trail import Entry, Tail, digest_entry, extend_chain, show_hash
 from tests.samples import NOW_MS, ORIGIN_URL
@@ -24,30 +25,35 @@ def make_trail(count: int, drop: str = DROP) -> Trail:
     return trail
 
 
+def list_entries(trail: Trail) -> list[Stored]:
+    """Return a trail's entries, as they are read again."""
+    return [Stored(made.entry, made.hash) for made in trail.entries]
+
+
 def sign_end(trail: Trail) -> str:
     """Return a signed head of where a trail ends."""
     return sign_head(DROP, trail.tail, ORIGIN_URL, KEYS, NOW_MS).head
 
 
-def change(trail: Trail, position: int, **changes: object) -> list[NewEntry]:
+def change(trail: Trail, position: int, **changes: object) -> list[Stored]:
     """Return a trail's entries with one of them changed, and its stored hash left as it was."""
-    entries = list(trail.entries)
+    entries = list_entries(trail)
     entry, chained = entries[position - 1]
-    entries[position - 1] = NewEntry(msgspec.structs.replace(entry, **changes), chained)
+    entries[position - 1] = Stored(msgspec.structs.replace(entry, **changes), chained)
     return entries
 
 
-def rewrite(trail: Trail, position: int, **changes: object) -> list[NewEntry]:
+def rewrite(trail: Trail, position: int, **changes: object) -> list[Stored]:
     """Return a trail's entries with one of them changed, and all hashes from it on made again."""
     entries = change(trail, position, **changes)
     reached = entries[position - 2].hash if position > 1 else Tail().hash
     for place in range(position - 1, len(entries)):
         reached = extend_chain(reached, digest_entry(entries[place].entry))
-        entries[place] = NewEntry(entries[place].entry, reached)
+        entries[place] = Stored(entries[place].entry, reached)
     return entries
 
 
-def write_export(entries: list[NewEntry], heads: list[str], settled: int | None = None) -> list[bytes]:
+def write_export(entries: list[Stored], heads: list[str], settled: int | None = None) -> list[bytes]:
     """Return the lines of a file."""
     total = len(entries) if settled is None else settled
     return [

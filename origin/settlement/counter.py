@@ -14,10 +14,11 @@ from origin.database import Connection, Database
 from origin.guard import KEY_CODES, Guard, holder_of
 from origin.responses import BODY_CODES, Handler, read_json, refuse, tell
 from origin.settlement.answers import Decision, HeldClaim, read_receipt
+from origin.settlement.batches import Conflict
 from origin.settlement.confirming import Confirmations
 from origin.settlement.counter_store import read_creator, read_offers
 from origin.settlement.receipts import SigningKeys
-from origin.settlement.settling import Conflict, Settler
+from origin.settlement.settling import Settler
 from shared.claims.budgets import Kind
 from shared.claims.counter import CounterBatch, CounterSale, claim_sale
 from shared.claims.tokens import Claim

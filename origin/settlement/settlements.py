@@ -30,11 +30,11 @@ from origin.settlement.answers import (
     tell_hold,
     tell_pending,
 )
+from origin.settlement.batches import Conflict
 from origin.settlement.holds_store import read_hold
 from origin.settlement.presenting import CODES, PARAMETERS, SECURITY, Trust, authenticate, challenge
 from origin.settlement.receipts import SigningKeys
 from origin.settlement.settlements_store import read_decisions
-from origin.settlement.settling import Conflict
 from origin.settlement.streams import Watcher
 from origin.settlement.writer import LateError, Writer
 from shared.claims.states import State

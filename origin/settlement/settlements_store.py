@@ -19,9 +19,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from psycopg.rows import class_row
 
+from origin.copying import copy_rows
 from origin.database import Connection
 from origin.settlement.answers import Decision
 from origin.settlement.holds_store import PaidBy, StoredHold, join_ids, read_concerned
+from origin.settlement.rows import COLUMNS
 from origin.trail.trail_store import ASK_TAILS, read_tails
 from shared.audit.trail import Tail
 from shared.claims.bundles import list_parts
@@ -56,10 +58,12 @@ _DECISION_COLUMNS: Final = """
     CASE status WHEN 'settled' THEN receipt END AS receipt, CASE status WHEN 'settled' THEN kid END AS kid,
     source, settled_at_ms AS decided_at_ms, stock_total, stock_remaining, stock_version
 """
-_DECIDED: Final = f"SELECT {_DECISION_COLUMNS} FROM settlements WHERE claim_id = ANY(string_to_array(%s, ','))"  # noqa: S608 - as above
+_DECIDED: Final = (
+    f"SELECT {_DECISION_COLUMNS} FROM settlements WHERE claim_id = ANY((SELECT string_to_array(%s, ','))::text[])"  # noqa: S608 - as above
+)
 _TAKEN: Final = """
     SELECT drop, run, viewer, sum(quantity)::int FROM settlements
-    WHERE drop = ANY(%s) AND viewer = ANY(string_to_array(%s, ',')) AND status = 'settled'
+    WHERE drop = ANY(%s) AND viewer = ANY((SELECT string_to_array(%s, ','))::text[]) AND status = 'settled'
     GROUP BY drop, run, viewer
 """
 # One search of the index for each claim; above, one for each drop with each viewer.
@@ -73,16 +77,7 @@ _TAKEN_OF_SEVERAL: Final = """
     ) AS mine
 """
 _PAID_OFFERS: Final = "SELECT offer, payment FROM offers WHERE offer = ANY(%s) AND payment IN ('card', 'wallet')"
-_WRITE: Final = """
-    COPY settlements (
-      claim_id, drop, run, viewer, fingerprint, status, code, quantity, first_number, total_minor, currency,
-      creator, clip, offer, arm, lines, receipt, kid, source, settled_at_ms, stock_total, stock_remaining, stock_version
-    ) FROM STDIN (FORMAT BINARY) WHERE random() >= 0
-"""
-_WRITE_TYPES: Final = (
-    *("text",) * 7, "int4", "int4", "int8", *("text",) * 5, "bytea", "bytea", "text", "text", "int8", "int4", "int4",
-    "int8",
-)  # fmt: skip
+_WRITE: Final = f"COPY settlements ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY) WHERE random() >= 0"
 _UPDATE: Final = """
     UPDATE drops SET total = new.total, free = new.free, held = new.held, settled = new.settled,
       next_number = new.next_number, stock_version = new.version, received = new.received, released = new.released,
@@ -92,8 +87,6 @@ _UPDATE: Final = """
     WHERE drops.drop = new.drop COLLATE "C"
 """
 _CHANGING: Final = ("drop", "total", "free", "held", "settled", "next_number", "version", "received", "released")
-_ENCODE: Final = msgspec.json.Encoder().encode
-_JSONB_VERSION: Final = b"\x01"  # the binary format of jsonb: its version, then the text
 
 
 class Known(NamedTuple):
@@ -115,15 +108,6 @@ class Known(NamedTuple):
     tails: Mapping[str, Tail]
     holds: Mapping[str, StoredHold]
     paid_by: Mapping[str, PaidBy]
-
-
-class NewDecision(NamedTuple):
-    """A decision to be stored, with the claim that it is about and the units that it gives."""
-
-    claim: Claim
-    decision: Decision
-    quantity: int
-    first_number: int | None
 
 
 async def lock_and_read(connection: Connection, drops: Sequence[str], claims: Sequence[Claim], now_ms: int) -> Known:
@@ -162,16 +146,13 @@ async def lock_and_read(connection: Connection, drops: Sequence[str], claims: Se
     return known
 
 
-async def write_decisions(connection: Connection, decisions: Iterable[NewDecision]) -> None:
-    """Store new decisions; each is asked for when the rows before it are on their way.
+async def write_decisions(connection: Connection, rows: Iterable[bytes]) -> None:
+    """Store new decisions, each encoded by `origin.settlement.rows`; see `copy_rows`.
 
     Raises:
         ClashError: through the transaction, when one of the claims was decided elsewhere meanwhile.
     """
-    async with connection.cursor() as cursor, cursor.copy(_WRITE) as copy:
-        copy.set_types(_WRITE_TYPES)
-        for new in decisions:
-            await copy.write_row(_row(new))
+    await copy_rows(connection, _WRITE, rows)
 
 
 async def write_drops(connection: Connection, drops: Sequence[DropStock], now_ms: int) -> None:
@@ -186,11 +167,6 @@ async def read_decisions(connection: Connection, claim_ids: Sequence[str]) -> di
     cursor = connection.cursor(row_factory=class_row(Decision))
     await cursor.execute(_DECIDED, (join_ids(claim_ids),))
     return {row.claim_id: _typed(row) for row in await cursor.fetchall()}
-
-
-def keep_text(text: str) -> str:
-    """Return the one free text of a claim without what a text column cannot hold."""
-    return text.replace("\x00", "")
 
 
 def _typed(row: Decision) -> Decision:
@@ -223,32 +199,3 @@ def _typed_parts(row: DropStock) -> DropStock:
 
 def _by_viewer(rows: Iterable[tuple[Any, ...]]) -> dict[tuple[str, str, str], int]:
     return {(drop, run, viewer): units for drop, run, viewer, units in rows}
-
-
-def _row(new: NewDecision) -> tuple[object, ...]:
-    claim, decision = new.claim, new.decision
-    return (
-        claim.jti,
-        claim.drop,
-        claim.run,
-        claim.cnf.jkt,
-        decision.fingerprint,
-        "settled" if decision.code is None else "refused",
-        None if decision.code is None else decision.code.value,
-        new.quantity,
-        new.first_number,
-        claim.total_minor,
-        claim.currency,
-        claim.creator,
-        claim.clip,
-        claim.offer,
-        keep_text(claim.arm),
-        _JSONB_VERSION + _ENCODE(claim.lines),
-        decision.receipt,
-        decision.kid,
-        decision.source,
-        decision.decided_at_ms,
-        decision.stock_total,
-        decision.stock_remaining,
-        decision.stock_version,
-    )

@@ -5,8 +5,9 @@ Rules:
 1. Nothing waits for company. A claim on an idle drop settles at once; what arrives while a batch of its drop is on its
    way makes the next batch. So the batches grow with the load, and only with it.
 2. A batch is one transaction. Batches of one drop follow each other, by the drop's lock: the next one asks for it when
-   the last rows of the one before are on their way. So the server looks things up for it while this process gives the
-   answers of the one before, and neither waits for the other.
+   the settlements of the one before are on their way, and their trail is about to follow. So this process prepares it
+   while the server stores that trail, and gives the answers of the one before while the server looks things up for it:
+   neither waits for the other.
 3. Few transactions at once, however many drops: more would fight over connections and processors. While there are
    fewer drops than transactions, each drop has its own, and none waits for another; beyond that, they share.
 4. An answer is given after the commit. When it is not known whether a transaction was committed, the batch is done
@@ -21,14 +22,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from origin.database import ClashError, Database
 from origin.settlement.answers import HeldClaim
+from origin.settlement.batches import Told
 from origin.settlement.confirming import Confirmations, deadline_s
-from origin.settlement.settling import Settler, Told
+from origin.settlement.settling import Settler
 from shared.claims.budgets import Kind, Stage, find_slow_stage
 from shared.claims.tokens import Claim
 from shared.errors import CliptillError, ServiceAwayError
@@ -48,7 +50,7 @@ class LateError(CliptillError):
     """The deadline has passed. The claim is on its way: present it again, or wait for its decision."""
 
 
-class Timed(NamedTuple):
+class Timed(msgspec.Struct, frozen=True):
     """A decision, and where the time until it went, in milliseconds."""
 
     decision: Told
@@ -173,14 +175,15 @@ class Writer:
 
     def _count(self, batch: list[_Waiting], decisions: list[Told], began_s: float, database_ms: float) -> None:
         """Count a batch's confirmations: by the kind when its slowest is in time, otherwise one by one."""
-        spent_ms = [(began_s - waiting.since_s) * 1000 for waiting in batch]
+        longest_s = began_s - min([waiting.since_s for waiting in batch])
         kinds = [Kind(told.payment) if isinstance(told, HeldClaim) else Kind.TAP for told in decisions]
-        slowest = {Stage.BATCH: max(spent_ms), Stage.DATABASE: database_ms}
+        slowest = {Stage.BATCH: longest_s * 1000, Stage.DATABASE: database_ms}
         for kind in set(kinds):
             if find_slow_stage(kind, slowest) is None:
                 self.confirmations.note_outcome(kind, None, kinds.count(kind))
                 continue
-            for queue_ms in (queue_ms for queue_ms, of in zip(spent_ms, kinds, strict=True) if of is kind):
+            for waiting in (waiting for waiting, of in zip(batch, kinds, strict=True) if of is kind):
+                queue_ms = (began_s - waiting.since_s) * 1000
                 self.confirmations.note(kind, {Stage.BATCH: queue_ms, Stage.DATABASE: database_ms})
 
     def _tell_late(self) -> None:

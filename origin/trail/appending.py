@@ -10,6 +10,8 @@ Rules:
 from collections.abc import Collection
 from typing import NamedTuple
 
+import msgspec
+
 from origin.settlement.receipts import SigningKeys
 from shared.audit.trail import (
     HEAD_EVERY,
@@ -19,21 +21,44 @@ from shared.audit.trail import (
     Head,
     Kind,
     Tail,
-    digest_content,
-    digest_entry,
-    digest_facts,
+    digest_told,
     encode_head,
     extend_chain,
+    hash_content,
+    hash_facts,
     show_hash,
 )
 from shared.catalogue.stock import StockSnapshot
 
 
-class NewEntry(NamedTuple):
-    """An entry to be stored."""
+class NewEntry(msgspec.Struct, frozen=True):
+    """An entry to be stored, digests as bytes, and the hash after it."""
 
-    entry: Entry
+    drop: str
+    position: int
+    kind: Kind
+    claim_id: str
+    units: int
+    settled: int
+    at_ms: int
+    content: bytes
+    facts: bytes
     hash: bytes
+
+    @property
+    def entry(self) -> Entry:
+        """The entry as it is told."""
+        return Entry(
+            drop=self.drop,
+            position=self.position,
+            kind=self.kind,
+            claim_id=self.claim_id,
+            units=self.units,
+            settled=self.settled,
+            at_ms=self.at_ms,
+            content=self.content.hex(),
+            facts=self.facts.hex(),
+        )
 
 
 class NewHead(NamedTuple):
@@ -79,20 +104,14 @@ class Trail:
         """
         self._position += 1
         self._settled += units
-        entry = Entry(
-            drop=self._drop,
-            position=self._position,
-            kind=kind,
-            claim_id=claim_id,
-            units=units,
-            settled=self._settled,
-            at_ms=at_ms,
-            content=digest_content(content),
-            facts=digest_facts(facts),
+        position, settled = self._position, self._settled
+        about, beside = hash_content(content), hash_facts(facts)
+        told = (self._drop, position, kind, claim_id, units, settled, at_ms, about.hex(), beside.hex())
+        self._hash = extend_chain(self._hash, digest_told(told))
+        self.entries.append(
+            NewEntry(self._drop, position, kind, claim_id, units, settled, at_ms, about, beside, self._hash)
         )
-        self._hash = extend_chain(self._hash, digest_entry(entry))
-        self.entries.append(NewEntry(entry, self._hash))
-        if self._position % HEAD_EVERY == 0:
+        if position % HEAD_EVERY == 0:
             self.heads.append(sign_head(self._drop, self.tail, self._issuer, self._keys, at_ms))
 
 

@@ -8,7 +8,7 @@ from origin.trail.facts import list_facts
 from origin.trail.trail_store import Back, Made, Pair
 from origin.trail.tying import read_receipt
 from shared.audit.checking import Fault
-from shared.audit.trail import Entry, digest_content, digest_facts
+from shared.audit.trail import Entry, hash_content, hash_facts
 from shared.claims.receipts import Receipt
 from shared.claims.returns import Returned
 from shared.claims.tokens import Line
@@ -76,7 +76,7 @@ def _compare_status(entry: Entry, made: Made, returned: Back | None, *, undone: 
 def _compare_return(entry: Entry, back: Back | None) -> list[Fault]:
     if back is None:
         return [Fault(code="settlement_removed", position=entry.position, claim_id=entry.claim_id, detail="its return")]
-    if (digest_content(back.document), digest_facts((back.request, back.key)), back.returned_ms) == (
+    if (hash_content(back.document).hex(), hash_facts((back.request, back.key)).hex(), back.returned_ms) == (
         entry.content, entry.facts, entry.at_ms,
     ):  # fmt: skip
         return []
@@ -91,7 +91,7 @@ def _name_inserted(made: Made) -> Fault:
 
 def _list_changed(entry: Entry, made: Made) -> list[str]:
     said = read_receipt(made.receipt)
-    if said is None or digest_content(made.receipt) != entry.content:
+    if said is None or hash_content(made.receipt).hex() != entry.content:
         return ["receipt"]
     changed = _differing_columns(entry, made, said)
     facts = list_facts(
@@ -104,7 +104,7 @@ def _list_changed(entry: Entry, made: Made) -> list[str]:
         stock_remaining=made.stock_remaining,
         stock_version=made.stock_version,
     )
-    if digest_facts(facts) != entry.facts:
+    if hash_facts(facts).hex() != entry.facts:
         changed.append(_BESIDE)
     return [", ".join(changed)] if changed else []
 

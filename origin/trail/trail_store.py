@@ -4,10 +4,12 @@ Whoever appends holds the lock of the drop's row; readers need none, because ent
 COPY, as settlements do (`origin.settlement.settlements_store`).
 """
 
+import hashlib
 from collections.abc import AsyncIterator, Iterable, Sequence
-from itertools import chain
+from struct import Struct
 from typing import Any, Final, NamedTuple
 
+from origin.copying import SIZES, copy_rows, open_row
 from origin.database import Connection
 from origin.trail.appending import NewEntry, NewHead
 from shared.audit.trail import Entry, Tail
@@ -25,7 +27,10 @@ _ADD: Final = """
     COPY trail_entries (drop, position, kind, claim_id, units, settled, at_ms, content, facts, hash) FROM STDIN
       (FORMAT BINARY) WHERE random() >= 0
 """
-_ADD_TYPES: Final = ("text", "int8", "text", "text", "int4", "int8", "int8", "bytea", "bytea", "bytea")
+_OPEN: Final = open_row(ENTRY_WIDTH)
+_PLACE: Final = Struct("!iq").pack
+_COUNTS: Final = Struct("!iiiqiq").pack
+_DIGEST: Final = SIZES[hashlib.sha256().digest_size]
 _ADD_HEAD: Final = "INSERT INTO trail_heads VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING"
 _HEAD_AFTER: Final = """
     SELECT position, head FROM trail_heads WHERE drop = %s AND position >= %s ORDER BY position LIMIT 1
@@ -157,17 +162,8 @@ def read_tails(rows: Iterable[tuple[Any, ...]]) -> dict[str, Tail]:
 
 
 async def write_trail(connection: Connection, entries: Iterable[NewEntry]) -> None:
-    """Store what was appended, within the transaction that decided; each is asked for when those before are sent."""
-    rest = iter(entries)
-    first = next(rest, None)
-    if first is None:
-        return
-    async with connection.cursor() as cursor, cursor.copy(_ADD) as copy:
-        copy.set_types(_ADD_TYPES)
-        for entry, chained in chain((first,), rest):
-            digests = (bytes.fromhex(entry.content), bytes.fromhex(entry.facts), chained)
-            told = (entry.position, entry.kind, entry.claim_id, entry.units, entry.settled, entry.at_ms)
-            await copy.write_row((entry.drop, *told, *digests))
+    """Store what was appended, within the transaction that decided; see `copy_rows`."""
+    await copy_rows(connection, _ADD, map(_encode_entry, entries))
 
 
 async def add_heads(connection: Connection, heads: Sequence[NewHead]) -> None:
@@ -264,3 +260,13 @@ def _pair(row: tuple[Any, ...]) -> Pair:
     back, made = rest[: len(Back._fields)], rest[len(Back._fields) :]
     returned = None if back[0] is None else Back(*back)
     return Pair(stored, None if made[0] is None else Made(*made), returned, undone)
+
+
+def _encode_entry(new: NewEntry) -> bytes:
+    """Return the row of an entry."""
+    drop, kind, claim_id = new.drop.encode(), new.kind.encode(), new.claim_id.encode()
+    return b"".join((
+        _OPEN, SIZES[len(drop)], drop, _PLACE(8, new.position), SIZES[len(kind)], kind, SIZES[len(claim_id)], claim_id,
+        _COUNTS(4, new.units, 8, new.settled, 8, new.at_ms),
+        _DIGEST, new.content, _DIGEST, new.facts, _DIGEST, new.hash,
+    ))  # fmt: skip

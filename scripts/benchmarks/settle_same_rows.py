@@ -66,10 +66,8 @@ async def _settle(rows: Rows, connection: psycopg.AsyncConnection[Any], claim: C
     trail = Trail(claim.drop, Tail() if end is None else Tail(*end), PUBLIC_URL, rows.keys)
     now_ms = time.time_ns() // 1_000_000
     await connection.execute(_STORE, _append(rows, trail, claim, stock, now_ms))
-    for entry, chained in trail.entries:
-        digests = (bytes.fromhex(entry.content), bytes.fromhex(entry.facts), chained)
-        told = (entry.kind, entry.claim_id, entry.units, entry.settled, entry.at_ms)
-        await connection.execute(_APPEND, (entry.drop, entry.position, *told, *digests))
+    for entry in trail.entries:
+        await connection.execute(_APPEND, msgspec.structs.astuple(entry))
     for head in trail.heads:
         await connection.execute(_SIGN, head)
     await connection.execute(_TAKE, (claim.drop,))

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from shared.audit.trail import HEAD_EVERY, Entry, Head, digest_content, digest_entry, extend_chain, read_hash
+from shared.audit.trail import HEAD_EVERY, Entry, Head, digest_entry, extend_chain, hash_content, read_hash
 from shared.claims.receipts import Receipt
 from shared.encoding import decode_base64url
 from shared.structs import Wire
@@ -106,4 +106,4 @@ def _is_about(entry: Entry, previous: str, receipt: bytes) -> bool:
         return False
     told = (said.drop, said.jti, len(said.run_numbers), said.iat, said.position, said.previous)
     kept = (entry.drop, entry.claim_id, entry.units, entry.at_ms // 1000, entry.position, previous)
-    return entry.kind == "settled" and digest_content(receipt) == entry.content and told == kept
+    return entry.kind == "settled" and hash_content(receipt).hex() == entry.content and told == kept

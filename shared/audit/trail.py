@@ -46,7 +46,7 @@ class Entry(Wire, frozen=True, kw_only=True):
         units: that the decision takes (positive) or gives back (negative).
         settled: units settled of the drop after it: the sum of all units so far.
         content: SHA-256 of the document about it, in hex; of the receipt's payload where it settles.
-        facts: `digest_facts` of what the origin keeps beside that.
+        facts: `hash_facts` of what the origin keeps beside that, in hex.
     """
 
     drop: str
@@ -89,23 +89,27 @@ class Tail(NamedTuple):
     settled: int = 0
 
 
-def digest_content(content: bytes) -> str:
-    """Return the digest of the document that an entry is about, in hex."""
-    return hashlib.sha256(content).hexdigest()
+def hash_content(content: bytes) -> bytes:
+    """Return the digest of the document that an entry is about."""
+    return hashlib.sha256(content).digest()
 
 
-def digest_facts(facts: Facts) -> str:
-    """Return the digest of what is kept of a decision beside its document, in hex."""
-    return hashlib.sha256(_FACTS + _ENCODE(facts)).hexdigest()
+def hash_facts(facts: Facts) -> bytes:
+    """Return the digest of what is kept of a decision beside its document."""
+    return hashlib.sha256(_FACTS + _ENCODE(facts)).digest()
 
 
 def digest_entry(entry: Entry) -> bytes:
     """Return the digest of an entry."""
-    fields = (
+    return digest_told((
         entry.drop, entry.position, entry.kind, entry.claim_id, entry.units, entry.settled, entry.at_ms,
         entry.content, entry.facts,
-    )  # fmt: skip
-    return hashlib.sha256(_ENTRY + _ENCODE(fields)).digest()
+    ))  # fmt: skip
+
+
+def digest_told(told: tuple[str, int, Kind, str, int, int, int, str, str]) -> bytes:
+    """Return the digest of the entry that has these fields, in the order of its own."""
+    return hashlib.sha256(_ENTRY + _ENCODE(told)).digest()
 
 
 def extend_chain(previous: bytes, digest: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from shared.claims.tokens import Claim, Line
-from shared.encoding import encode_base64url, frame_fields
+from shared.encoding import encode_base64url, frame_field
 from shared.structs import Identifier, InstantMs, Wire
 
 TYPE: Final = "receipt+jwt"
@@ -88,12 +88,12 @@ class Receipt(Wire, frozen=True, kw_only=True):
 
 
 _ENCODER: Final = msgspec.json.Encoder()
-_HOLDER: Final = frame_fields(("cliptill receipt holder 1",))
+_HOLDER: Final = frame_field("cliptill receipt holder 1")
 
 
 def commit_holder(claim_id: str, viewer: str) -> str:
     """Return the commitment to the viewer key that a receipt carries."""
-    return encode_base64url(hashlib.sha256(_HOLDER + frame_fields((claim_id, viewer))).digest())
+    return encode_base64url(hashlib.sha256(_HOLDER + frame_field(claim_id) + frame_field(viewer)).digest())
 
 
 def write_receipt(  # noqa: PLR0913 - all that a receipt states

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from shared.claims.keys import ClaimKey
-from shared.encoding import decode_base64url, digest_fields, encode_base64url, frame_fields
+from shared.encoding import decode_base64url, digest_fields, encode_base64url, frame_field, frame_fields
 from shared.problems import Code
 from shared.structs import (
     AmountMinor,
@@ -198,7 +198,7 @@ def fingerprint_claim(claim: Claim) -> str:
 
 def fingerprint_units(claim: Claim, units: tuple[tuple[str, int], ...]) -> str:
     """Return `fingerprint_claim` for who has counted the units already."""
-    framed = _frame_run(claim.drop, claim.run) + frame_fields((claim.cnf.jkt,)) + _frame_units(claim.currency, units)
+    framed = _frame_run(claim.drop, claim.run) + frame_field(claim.cnf.jkt) + _frame_units(claim.currency, units)
     return encode_base64url(hashlib.sha256(framed).digest())
 
 

@@ -19,9 +19,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from origin.database import Connection, Database
 from origin.settlement.answers import Decision, HeldClaim
+from origin.settlement.batches import Conflict
 from origin.settlement.holds_store import read_hold
 from origin.settlement.receipts import parse_signing_keys
-from origin.settlement.settling import Conflict, Settler
+from origin.settlement.settling import Settler
 from shared.claims.settlement import Source
 from shared.claims.tokens import Claim
 from tests.postgres.world import PUBLIC_URL, SIGNING_KEYS, World

@@ -10,8 +10,9 @@ import pytest
 from origin.database import Database
 from origin.settlement import writer as writer_module
 from origin.settlement.answers import Decision, HeldClaim
+from origin.settlement.batches import Conflict
 from origin.settlement.receipts import parse_signing_keys
-from origin.settlement.settling import Conflict, Settler
+from origin.settlement.settling import Settler
 from origin.settlement.writer import LateError, OverloadedError, Writer
 from shared.claims.budgets import Kind
 from shared.claims.tokens import Claim

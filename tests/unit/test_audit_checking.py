@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from origin.trail.appending import NewEntry, sign_head
+from origin.trail.appending import sign_head
+from origin.trail.trail_store import Stored
 from shared.audit.checking import Fault, TrailCheck
 from shared.audit.heads import open_head, read_good_head
 from shared.audit.proofs import InclusionProof, check_proof
@@ -11,12 +12,13 @@ from shared.audit.trail import HEAD_EVERY, HEAD_TYPE, Head, Tail, digest_entry, 
 from shared.catalogue.stock import StockSnapshot
 from shared.encoding import encode_base64url
 from tests.samples import NOW_MS, ORIGIN_URL
-from tests.trails import DROP, KEYS, VERIFY, change, make_trail, renumber, rewrite, sign_end
+from tests.trails import DROP, KEYS, VERIFY, change, list_entries, make_trail, renumber, rewrite, sign_end
 
 TRAIL = make_trail(12)
+ENTRIES = list_entries(TRAIL)
 
 
-def check(entries: list[NewEntry], *heads: str) -> list[tuple[str, int | None]]:
+def check(entries: list[Stored], *heads: str) -> list[tuple[str, int | None]]:
     """Return code and position of all faults."""
     told = [read_good_head(head, VERIFY) for head in heads]
     checking = TrailCheck(DROP, [head for head in told if head is not None])
@@ -26,7 +28,7 @@ def check(entries: list[NewEntry], *heads: str) -> list[tuple[str, int | None]]:
 
 def test_an_untouched_trail_fits_and_is_signed_to_its_end() -> None:
     checking = TrailCheck(DROP, [head for head in [read_good_head(sign_end(TRAIL), VERIFY)] if head is not None])
-    assert [fault for entry, chained in TRAIL.entries for fault in checking.feed(entry, chained)] == []
+    assert [fault for entry, chained in ENTRIES for fault in checking.feed(entry, chained)] == []
     assert checking.finish() == []
     assert (checking.position, checking.settled, checking.signed_until) == (12, 12, 12)
     assert checking.hash == TRAIL.tail.hash
@@ -50,27 +52,27 @@ def test_a_changed_entry_is_one_fault_at_its_place(changes: dict[str, object]) -
 
 
 def test_a_changed_hash_is_one_fault_at_its_place() -> None:
-    entries = list(TRAIL.entries)
-    entries[4] = NewEntry(entries[4].entry, bytes(32))
+    entries = list(ENTRIES)
+    entries[4] = Stored(entries[4].entry, bytes(32))
     assert check(entries, sign_end(TRAIL)) == [("entry_changed", 5)]
 
 
 def test_removed_entries_are_named_by_the_range_of_their_places() -> None:
-    entries = TRAIL.entries[:3] + TRAIL.entries[6:]
+    entries = ENTRIES[:3] + ENTRIES[6:]
     assert check(entries, sign_end(TRAIL)) == [("entry_missing", 4)]
-    assert TrailCheck(DROP, []).feed(*TRAIL.entries[2])[0].detail == "1 to 2"
+    assert TrailCheck(DROP, []).feed(*ENTRIES[2])[0].detail == "1 to 2"
 
 
 def test_an_inserted_entry_that_takes_a_place_is_named_with_those_that_it_moved() -> None:
-    inserted = NewEntry(renumber(TRAIL.entries[0].entry, 4), TRAIL.entries[0].hash)
-    moved = [NewEntry(renumber(entry, entry.position + 1), chained) for entry, chained in TRAIL.entries[3:]]
-    faults = check([*TRAIL.entries[:3], inserted, *moved])
+    inserted = Stored(renumber(ENTRIES[0].entry, 4), ENTRIES[0].hash)
+    moved = [Stored(renumber(entry, entry.position + 1), chained) for entry, chained in ENTRIES[3:]]
+    faults = check([*ENTRIES[:3], inserted, *moved])
     assert {code for code, _ in faults} == {"entry_changed"}
     assert faults[0] == ("entry_changed", 4)
 
 
 def test_an_entry_that_comes_twice_is_out_of_place() -> None:
-    assert check([*TRAIL.entries[:6], TRAIL.entries[2], *TRAIL.entries[6:]]) == [("entry_out_of_place", 3)]
+    assert check([*ENTRIES[:6], ENTRIES[2], *ENTRIES[6:]]) == [("entry_out_of_place", 3)]
 
 
 def test_a_rewritten_trail_is_found_by_a_head_alone() -> None:
@@ -84,8 +86,8 @@ def test_a_wrong_total_in_a_rewritten_trail_is_named() -> None:
 
 
 def test_a_trail_that_was_cut_off_is_found_by_a_published_head() -> None:
-    assert check(TRAIL.entries[:9]) == []
-    assert check(TRAIL.entries[:9], sign_end(TRAIL)) == [("head_beyond_end", 12)]
+    assert check(ENTRIES[:9]) == []
+    assert check(ENTRIES[:9], sign_end(TRAIL)) == [("head_beyond_end", 12)]
 
 
 def test_a_head_of_another_drop_or_total_disagrees() -> None:
@@ -93,7 +95,7 @@ def test_a_head_of_another_drop_or_total_disagrees() -> None:
         sign_head("drop-2", TRAIL.tail, ORIGIN_URL, KEYS, NOW_MS),
         sign_head(DROP, Tail(12, TRAIL.tail.hash, 11), ORIGIN_URL, KEYS, NOW_MS),
     ):
-        assert check(TRAIL.entries, head.head) == [("head_disagrees", 12)]
+        assert check(ENTRIES, head.head) == [("head_disagrees", 12)]
 
 
 def sign_stock(total: int, remaining: int) -> str:
@@ -102,16 +104,16 @@ def sign_stock(total: int, remaining: int) -> str:
 
 
 def test_stock_that_was_shown_fits_the_trail_of_its_instant() -> None:
-    assert check(TRAIL.entries, sign_stock(20, 8)) == []
-    assert check(TRAIL.entries, sign_stock(20, 5)) == []  # three are held
-    assert check(TRAIL.entries, sign_stock(20, 9)) == [("head_disagrees", 12)]
-    assert check(TRAIL.entries[:9], sign_stock(20, 8)) == [("head_beyond_end", 12)]
+    assert check(ENTRIES, sign_stock(20, 8)) == []
+    assert check(ENTRIES, sign_stock(20, 5)) == []  # three are held
+    assert check(ENTRIES, sign_stock(20, 9)) == [("head_disagrees", 12)]
+    assert check(ENTRIES[:9], sign_stock(20, 8)) == [("head_beyond_end", 12)]
 
 
 def test_a_head_from_before_the_first_entry_is_checked_too() -> None:
-    assert check(TRAIL.entries, sign_head(DROP, Tail(), ORIGIN_URL, KEYS, NOW_MS).head) == []
+    assert check(ENTRIES, sign_head(DROP, Tail(), ORIGIN_URL, KEYS, NOW_MS).head) == []
     wrong = sign_head(DROP, Tail(0, Tail().hash, 4), ORIGIN_URL, KEYS, NOW_MS).head
-    assert check(TRAIL.entries, wrong) == [("head_disagrees", 0)]
+    assert check(ENTRIES, wrong) == [("head_disagrees", 0)]
 
 
 def test_heads_are_signed_at_every_multiple_by_the_origin_itself() -> None:
@@ -153,11 +155,11 @@ def test_a_head_under_an_unknown_key_or_with_another_signature_is_forged() -> No
 
 
 def prove(position: int) -> InclusionProof:
-    previous = TRAIL.entries[position - 2].hash if position > 1 else bytes(32)
+    previous = ENTRIES[position - 2].hash if position > 1 else bytes(32)
     return InclusionProof(
-        entry=TRAIL.entries[position - 1].entry,
+        entry=ENTRIES[position - 1].entry,
         previous=show_hash(previous),
-        following=tuple(show_hash(digest_entry(entry)) for entry, _ in TRAIL.entries[position:]),
+        following=tuple(show_hash(digest_entry(entry)) for entry, _ in ENTRIES[position:]),
         head=sign_end(TRAIL),
     )
 

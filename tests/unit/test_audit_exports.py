@@ -5,11 +5,12 @@ from collections.abc import Callable
 import pytest
 
 from shared.audit.exports import MOST_FAULTS, check_export
-from tests.trails import DROP, KEYS, VERIFY, change, make_trail, rewrite, sign_end, write_export
+from tests.trails import DROP, KEYS, VERIFY, change, list_entries, make_trail, rewrite, sign_end, write_export
 
 TRAIL = make_trail(10)
+ENTRIES = list_entries(TRAIL)
 HEADS = [sign_end(TRAIL)]
-LINES = write_export(TRAIL.entries, HEADS)
+LINES = write_export(ENTRIES, HEADS)
 Damage = Callable[[list[bytes]], list[bytes]]
 
 
@@ -76,13 +77,13 @@ def test_changed_and_rewritten_entries_are_found() -> None:
 
 
 def test_a_file_that_was_cut_off_with_its_heads_is_found_by_a_head_that_was_published() -> None:
-    shorter = write_export(TRAIL.entries[:8], [])
+    shorter = write_export(ENTRIES[:8], [])
     assert faults_of(shorter) == []
     assert faults_of(shorter, HEADS[0]) == [("head_beyond_end", 10)]
 
 
 def test_stock_that_is_not_what_the_trail_says_is_found() -> None:
-    assert faults_of(write_export(TRAIL.entries, HEADS, settled=9)) == [("stock_disagrees", None)]
+    assert faults_of(write_export(ENTRIES, HEADS, settled=9)) == [("stock_disagrees", None)]
 
 
 def test_all_faults_are_counted_and_the_first_are_listed() -> None:
