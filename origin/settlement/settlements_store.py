@@ -11,18 +11,21 @@ Rules:
    with a condition that it cannot know beforehand it stores each as it comes, while this process makes the next.
 3. Lists of ids go as one text (`join_ids`): no id has a comma, and the driver's own arrays took longer to write than
    the server took to look all of them up.
+4. What is looked up for each batch keeps its plan (`prepare=True`; `origin.database`, rule 4): planning took longer
+   than the looking up.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from psycopg.rows import class_row
+from psycopg import AsyncCursor
+from psycopg.rows import TupleRow, class_row
 
 from origin.copying import copy_rows
 from origin.database import Connection
 from origin.settlement.answers import Decision
-from origin.settlement.holds_store import PaidBy, StoredHold, join_ids, read_concerned
+from origin.settlement.holds_store import PaidBy, StoredHold, ask_concerned, join_ids
 from origin.settlement.rows import COLUMNS
 from origin.trail.trail_store import ASK_TAILS, read_tails
 from shared.audit.trail import Tail
@@ -110,40 +113,81 @@ class Known(NamedTuple):
     paid_by: Mapping[str, PaidBy]
 
 
+class _Asked(NamedTuple):
+    """Cursors of what is on its way, in a pipeline."""
+
+    decided: AsyncCursor[Decision]
+    taken: AsyncCursor[TupleRow]
+    tails: AsyncCursor[TupleRow]
+    paid_by: AsyncCursor[TupleRow]
+    holds: AsyncCursor[StoredHold]
+
+
 async def lock_and_read(connection: Connection, drops: Sequence[str], claims: Sequence[Claim], now_ms: int) -> Known:
     """Lock `drops`, those of `claims` among them, and return what is known. In a transaction.
 
     One round trip; where there are bundles, another one for their parts.
     """
+    async with connection.pipeline():
+        locked = await _lock(connection, drops, now_ms)
+        asked = await _ask(connection, drops, claims, now_ms)
+        known = await _fetch(asked, await _fetch_drops(locked))
+    return await _with_parts(connection, known, claims, now_ms)
+
+
+async def lock_drops(connection: Connection, drops: Sequence[str], now_ms: int) -> dict[str, DropStock]:
+    """Lock drops until the transaction ends, and return their rows, and those of all that they are tied to, by id."""
+    return await _fetch_drops(await _lock(connection, drops, now_ms))
+
+
+async def read_known(
+    connection: Connection, locked: Mapping[str, DropStock], drops: Sequence[str], claims: Sequence[Claim], now_ms: int
+) -> Known:
+    """Return what is known of `claims` on `drops`, which `lock_drops` has locked; in all as `lock_and_read`."""
+    async with connection.pipeline():
+        known = await _fetch(await _ask(connection, drops, claims, now_ms), locked)
+    return await _with_parts(connection, known, claims, now_ms)
+
+
+async def _lock(connection: Connection, drops: Sequence[str], now_ms: int) -> AsyncCursor[DropStock]:
+    cursor = connection.cursor(row_factory=class_row(DropStock))
+    return await cursor.execute(_LOCK, {"drops": sorted(drops), "now": now_ms}, prepare=True)
+
+
+async def _fetch_drops(locked: AsyncCursor[DropStock]) -> dict[str, DropStock]:
+    return {row.drop: row for row in await locked.fetchall()}
+
+
+async def _ask(connection: Connection, drops: Sequence[str], claims: Sequence[Claim], now_ms: int) -> _Asked:
     names = sorted(drops)
     ids = join_ids({claim.jti for claim in claims})
     viewers = join_ids({claim.cnf.jkt for claim in claims})
     offers = list({claim.offer for claim in claims})
-    async with connection.pipeline():
-        locked = await connection.cursor(row_factory=class_row(DropStock)).execute(
-            _LOCK, {"drops": names, "now": now_ms}
-        )
-        decided = await connection.cursor(row_factory=class_row(Decision)).execute(_DECIDED, (ids,))
-        if len(names) == 1:
-            taken = await connection.execute(_TAKEN, (names, viewers))
-        else:
-            asked = {(claim.drop, claim.cnf.jkt) for claim in claims}
-            columns = [drop for drop, _ in asked], [viewer for _, viewer in asked]
-            taken = await connection.execute(_TAKEN_OF_SEVERAL, columns)
-        tails = await connection.execute(ASK_TAILS, (names,))
-        paid_by = await connection.execute(_PAID_OFFERS, (offers,))
-        holds = await read_concerned(connection, names, ids, viewers, now_ms)
-        known = Known(
-            drops={row.drop: row for row in await locked.fetchall()},
-            decided={row.claim_id: _typed(row) for row in await decided.fetchall()},
-            taken=_by_viewer(await taken.fetchall()),
-            tails=read_tails(await tails.fetchall()),
-            holds={row.claim_id: row for row in holds},
-            paid_by=dict(await paid_by.fetchall()),
-        )
-    if any(row.parts for row in known.drops.values()):
-        return await _read_parts(connection, known, claims, now_ms)
-    return known
+    decided = await connection.cursor(row_factory=class_row(Decision)).execute(_DECIDED, (ids,), prepare=True)
+    if len(names) == 1:
+        taken = await connection.execute(_TAKEN, (names, viewers), prepare=True)
+    else:
+        asked = {(claim.drop, claim.cnf.jkt) for claim in claims}
+        columns = [drop for drop, _ in asked], [viewer for _, viewer in asked]
+        taken = await connection.execute(_TAKEN_OF_SEVERAL, columns, prepare=True)
+    return _Asked(
+        decided=decided,
+        taken=taken,
+        tails=await connection.execute(ASK_TAILS, (names,), prepare=True),
+        paid_by=await connection.execute(_PAID_OFFERS, (offers,), prepare=True),
+        holds=await ask_concerned(connection, names, ids, viewers, now_ms),
+    )
+
+
+async def _fetch(asked: _Asked, drops: Mapping[str, DropStock]) -> Known:
+    return Known(
+        drops=drops,
+        decided={row.claim_id: _typed(row) for row in await asked.decided.fetchall()},
+        taken=_by_viewer(await asked.taken.fetchall()),
+        tails=read_tails(await asked.tails.fetchall()),
+        holds=_by_claim(await asked.holds.fetchall()),
+        paid_by=dict(await asked.paid_by.fetchall()),
+    )
 
 
 async def write_decisions(connection: Connection, rows: Iterable[bytes]) -> None:
@@ -159,13 +203,13 @@ async def write_drops(connection: Connection, drops: Sequence[DropStock], now_ms
     """Store the new stock of drops."""
     if drops:
         columns = [[getattr(drop, name) for drop in drops] for name in _CHANGING]
-        await connection.execute(_UPDATE, (now_ms, *columns))
+        await connection.execute(_UPDATE, (now_ms, *columns), prepare=True)
 
 
 async def read_decisions(connection: Connection, claim_ids: Sequence[str]) -> dict[str, Decision]:
     """Return what was decided of those claims, by id."""
     cursor = connection.cursor(row_factory=class_row(Decision))
-    await cursor.execute(_DECIDED, (join_ids(claim_ids),))
+    await cursor.execute(_DECIDED, (join_ids(claim_ids),), prepare=True)
     return {row.claim_id: _typed(row) for row in await cursor.fetchall()}
 
 
@@ -174,22 +218,24 @@ def _typed(row: Decision) -> Decision:
     return row if row.code is None else msgspec.structs.replace(row, code=Code(row.code))
 
 
-async def _read_parts(connection: Connection, known: Known, claims: Sequence[Claim], now_ms: int) -> Known:
-    """Return what is known with what the parts of bundles need; their drops are locked."""
+async def _with_parts(connection: Connection, known: Known, claims: Sequence[Claim], now_ms: int) -> Known:
+    """Return what is known with what the parts of bundles need, where there are any; their drops are locked."""
+    if not any(row.parts for row in known.drops.values()):
+        return known
     drops = {name: _typed_parts(row) if row.parts else row for name, row in known.drops.items()}
     names = sorted({part.drop for row in drops.values() for part in row.parts or ()})
     on_bundles = [claim for claim in claims if claim.drop in drops and drops[claim.drop].parts]
     ids = join_ids({part.jti for claim in on_bundles for part in list_parts(claim, drops)})
     viewers = join_ids({claim.cnf.jkt for claim in on_bundles})
     async with connection.pipeline():
-        taken = await connection.execute(_TAKEN, (names, viewers))
-        tails = await connection.execute(ASK_TAILS, (names,))
-        holds = await read_concerned(connection, names, ids, viewers, now_ms)
+        taken = await connection.execute(_TAKEN, (names, viewers), prepare=True)
+        tails = await connection.execute(ASK_TAILS, (names,), prepare=True)
+        holds = await ask_concerned(connection, names, ids, viewers, now_ms)
         return known._replace(
             drops=drops,
             taken={**known.taken, **_by_viewer(await taken.fetchall())},
             tails={**known.tails, **read_tails(await tails.fetchall())},
-            holds={**known.holds, **{row.claim_id: row for row in holds}},
+            holds={**known.holds, **_by_claim(await holds.fetchall())},
         )
 
 
@@ -199,3 +245,7 @@ def _typed_parts(row: DropStock) -> DropStock:
 
 def _by_viewer(rows: Iterable[tuple[Any, ...]]) -> dict[tuple[str, str, str], int]:
     return {(drop, run, viewer): units for drop, run, viewer, units in rows}
+
+
+def _by_claim(rows: Iterable[StoredHold]) -> dict[str, StoredHold]:
+    return {row.claim_id: row for row in rows}

@@ -12,7 +12,14 @@ from origin.settlement.asking import present_all
 from origin.settlement.batches import Batch, Told
 from origin.settlement.holds_store import StoredHold, add_holds, move_holds
 from origin.settlement.receipts import SigningKeys
-from origin.settlement.settlements_store import Known, lock_and_read, write_decisions, write_drops
+from origin.settlement.settlements_store import (
+    Known,
+    lock_and_read,
+    lock_drops,
+    read_known,
+    write_decisions,
+    write_drops,
+)
 from origin.trail.appending import collect
 from origin.trail.trail_store import add_heads, write_trail
 from shared.claims.settlement import Source
@@ -31,12 +38,13 @@ class Settler:
         self.issuer = issuer
         self.keys = keys
 
-    async def settle_in(
+    async def settle_in(  # noqa: PLR0913, PLR0917 - the last two are the writer's alone
         self,
         connection: Connection,
         claims: Sequence[Claim],
         source: Source,
         now_ms: int,
+        late: Callable[[], Sequence[Claim]] | None = None,
         sent: Callable[[], None] = lambda: None,
     ) -> list[Told]:
         """Settle verified claims within the caller's transaction, and return what was decided of each, in order.
@@ -48,6 +56,7 @@ class Settler:
             claims: verified; a claim may come several times, and may have been decided before.
             source: how they were presented.
             now_ms: the instant of the decision.
+            late: called when the drops are locked; returns more claims on them, which are decided behind the others.
             sent: called when the settlements are on their way, and this process has little left to do for the batch.
 
         Raises:
@@ -57,7 +66,15 @@ class Settler:
             return []
         presented = await present_all(claims, source)
         names = list(dict.fromkeys(claim.drop for claim in claims))
-        batch = self._open(await lock_and_read(connection, names, claims, now_ms), source, now_ms)
+        if late is None:
+            known = await lock_and_read(connection, names, claims, now_ms)
+        else:
+            locked = await lock_drops(connection, names, now_ms)
+            more = late()
+            claims = [*claims, *more]
+            presented += await present_all(more, source)
+            known = await read_known(connection, locked, names, claims, now_ms)
+        batch = self._open(known, source, now_ms)
         if len(names) == 1 and not batch.is_linked:
             batch.decide(names[0], list(zip(claims, presented, strict=True)))
             await _write(connection, batch, now_ms, sent)

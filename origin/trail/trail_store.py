@@ -219,7 +219,8 @@ async def read_stock_row(connection: Connection, drop: str) -> StockRow | None:
 
 async def read_tail(connection: Connection, drop: str) -> Tail:
     """Return where a drop's trail ends."""
-    return read_tails(await (await connection.execute(ASK_TAILS, ([drop],))).fetchall()).get(drop, Tail())
+    found = await connection.execute(ASK_TAILS, ([drop],), prepare=True)
+    return read_tails(await found.fetchall()).get(drop, Tail())
 
 
 async def read_heads_after(connection: Connection, drop: str, position: int, limit: int) -> list[str]:

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Semaphore
 
 import httpx
+import psycopg
 import pytest
 
 from tests.postgres.servers import Server
@@ -42,24 +43,27 @@ def test_process_killed_in_the_middle_of_a_batch_loses_nothing(world: World) -> 
 
 
 def test_process_killed_between_commit_and_answer_settles_nothing_twice(own_world: World) -> None:
-    # A commit that takes a second: the process dies while the server is at it, and never hears how it ended.
+    # The commit waits for this test: the process dies while the server is at it, and never hears how it ended.
     own_world.execute(
-        "CREATE FUNCTION rest() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END'"
+        "CREATE FUNCTION rest() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 "
+        "AS 'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END'"
     )
     own_world.execute(
         "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON settlements DEFERRABLE INITIALLY DEFERRED "
         "FOR EACH ROW EXECUTE FUNCTION rest()"
     )
     origin, tap = own_world.start(), Tap()
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(own_world.conninfo) as guard:
+        guard.execute("SELECT pg_advisory_lock(7)")
         asked = pool.submit(origin.settle, tap)
         until(
             lambda: bool(
-                own_world.execute("SELECT 1 FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'")
+                own_world.execute("SELECT 1 FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event_type = 'Lock'")
             )
         )
         origin.kill()
         assert isinstance(asked.exception(), httpx.TransportError)
+        assert own_world.count() == 0
     until(lambda: own_world.count() == 1)
     after = own_world.start()
     assert_each_settled_once(own_world, [after.settle(tap)], [tap])

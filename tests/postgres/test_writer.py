@@ -5,6 +5,7 @@ import random
 import secrets
 from collections.abc import Awaitable, Callable
 
+import psycopg
 import pytest
 
 from origin.database import Database
@@ -114,21 +115,94 @@ def test_nothing_waits_for_company(world: World) -> None:
     run(world, present)
 
 
-def test_claims_that_arrive_during_a_batch_make_one_batch(world: World) -> None:
-    async def present(database: Database, writer: Writer) -> None:
+def test_claims_that_come_before_the_lock_go_with_the_batch(world: World) -> None:
+    async def present(_: Database, writer: Writer) -> None:
+        tap = Tap()
         with world.hold() as hold:
+            first = asyncio.create_task(writer.settle(tap.claim))
+            await asyncio.to_thread(until, lambda: bool(world.waiting_backends()))
+            later = [asyncio.create_task(writer.settle(Tap().claim)) for _ in range(30)]
+            again = asyncio.create_task(writer.settle(tap.claim))
+            other = asyncio.create_task(writer.settle(Tap(jti=tap.claim.jti).claim))
+            await asyncio.sleep(0.05)
+            hold.release()
+        one = await first
+        assert settled(one.decision)
+        told = await asyncio.gather(*later)
+        assert all(settled(late.decision) for late in told)
+        assert (await again).decision == one.decision
+        assert isinstance((await other).decision, Conflict)
+        assert {late.queue_ms for late in told} == {0.0}  # they waited for the drop, not for their batch
+        assert all(30 < late.database_ms < one.database_ms for late in told)
+
+    run(world, present)
+    assert (world.count(), batches(world)) == (31, [31])
+
+
+def test_claims_that_come_after_the_lock_make_the_next_batch(world: World) -> None:
+    async def present(_: Database, writer: Writer) -> None:
+        with psycopg.connect(world.conninfo) as guard:
+            guard.execute(
+                "LOCK TABLE settlements IN ACCESS EXCLUSIVE MODE"
+            )  # a batch with its drop locked stands still
             first = asyncio.create_task(writer.settle(Tap().claim))
             await asyncio.to_thread(until, lambda: bool(world.waiting_backends()))
             later = [asyncio.create_task(writer.settle(Tap().claim)) for _ in range(30)]
-            await asyncio.sleep(0)
-            hold.release()
+            await asyncio.sleep(0.05)
         assert settled((await first).decision)
-        assert all(settled(one.decision) for one in await asyncio.gather(*later))
-        async with database.connection() as connection:
-            found = await connection.execute("SELECT count(DISTINCT xmin::text) FROM settlements")
-            assert await found.fetchone() == (2,)
+        told = await asyncio.gather(*later)
+        assert all(settled(one.decision) for one in told)
+        assert min(one.queue_ms for one in told) > 50
 
     run(world, present)
+    assert batches(world) == [1, 30]
+
+
+def test_batch_takes_no_more_than_it_may(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "MAX_BATCH", 8)
+    world.add_drop("drop-2")
+
+    async def present(_: Database, writer: Writer) -> None:
+        with world.hold() as hold:
+            first = asyncio.create_task(writer.settle(Tap().claim))
+            await asyncio.to_thread(until, lambda: bool(world.waiting_backends()))
+            later = [asyncio.create_task(writer.settle(Tap().claim)) for _ in range(20)]
+            elsewhere = asyncio.create_task(writer.settle(Tap(drop="drop-2").claim))
+            assert settled((await elsewhere).decision)
+            hold.release()
+        assert all(settled(one.decision) for one in await asyncio.gather(first, *later))
+        assert writer.waiting == 0
+
+    run(world, present)
+    assert batches(world) == [1, 5, 8, 8]
+
+
+def test_batch_that_breaks_after_it_took_more_is_done_again_whole(world: World) -> None:
+    async def present(_: Database, writer: Writer) -> None:
+        with psycopg.connect(world.conninfo) as guard:
+            guard.execute("LOCK TABLE settlements IN ACCESS EXCLUSIVE MODE")
+            with world.hold() as hold:
+                first = asyncio.create_task(writer.settle(Tap().claim))
+                await asyncio.to_thread(until, lambda: bool(world.waiting_backends()))
+                later = [asyncio.create_task(writer.settle(Tap().claim)) for _ in range(9)]
+                await asyncio.sleep(0.05)
+                hold.release()
+            await asyncio.to_thread(until, lambda: locked_drop(world) and bool(world.waiting_backends()))
+            world.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", world.waiting_backends())
+        assert all(settled(one.decision) for one in await asyncio.gather(first, *later))
+
+    run(world, present)
+    assert (batches(world), world.stock()) == ([10], (90, 0, 10))
+
+
+def batches(world: World) -> list[int]:
+    """Return how many claims each transaction has settled, in rising order."""
+    return [n for (n,) in world.execute("SELECT count(*)::int FROM settlements GROUP BY xmin::text ORDER BY 1")]
+
+
+def locked_drop(world: World) -> bool:
+    """Return whether a transaction has the drop's row."""
+    return not world.execute("SELECT FROM drops WHERE drop = 'drop-1' FOR UPDATE SKIP LOCKED")
 
 
 def test_drop_that_stands_still_does_not_hold_up_another(world: World) -> None:
