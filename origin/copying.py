@@ -1,7 +1,7 @@
 """Rows for PostgreSQL's COPY in its binary format, and sending them (documentation of COPY, "Binary Format").
 
 The driver formats a row value by value, and waits for the connection after each. A batch's rows are alike in most of
-their values, so whoever makes them can write those once (`pack`), and fill in the others.
+their values, so whoever makes them can write those once, and fill in the others.
 """
 
 from collections.abc import Iterable

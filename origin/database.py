@@ -10,6 +10,7 @@ Rules:
 4. A statement is planned each time, or, where it says so (`prepare=True`), kept with its plan for `PLANNED_S`. A plan
    that was kept from when a table was nearly empty reads all of it once it is full (measured: 20 times slower, and no
    setting of the planner prevents it), so the plans of a connection are made anew before tables can have grown much.
+   A connection whose statements are of another schema by now is thrown away.
 """
 
 import asyncio
@@ -51,6 +52,7 @@ _OTHER_SCHEMA: Final = (
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,
     psycopg.errors.UndefinedFunction,
+    psycopg.errors.FeatureNotSupported,  # what a kept statement returned had other types
 )
 # A full disk is an `OperationalError` too.
 _AWAY: Final = (
@@ -130,7 +132,11 @@ class Database:
         try:
             async with self._pool.connection() as connection:
                 await self._plan_anew(connection)
-                yield connection
+                try:
+                    yield connection
+                except _OTHER_SCHEMA:
+                    await connection.close()
+                    raise
         except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected) as error:
             raise ClashError("another transaction was first") from error
         except _AWAY as error:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from origin import database as database_module
-from origin.database import Connection, Database
+from origin.database import POOL_MAX, Connection, Database
+from origin.settlement.settlements_store import read_decisions
+from shared.errors import ServiceAwayError
 from tests.postgres.test_writer import NOW_MS, SETTLER, make_claims, settled
 from tests.postgres.world import World
 
@@ -75,6 +77,31 @@ def test_plan_is_kept_meanwhile(world: World) -> None:
             await database.close()
 
     asyncio.run(story())
+
+
+def test_statement_that_was_kept_for_another_schema_is_made_anew(own_world: World) -> None:
+    went: list[bool] = []
+
+    async def story() -> None:
+        database = Database(own_world.conninfo)
+        await database.open()
+        try:
+            for number in range(3 * POOL_MAX):  # the pool lends its connections in turn
+                if number == POOL_MAX:
+                    own_world.execute("ALTER TABLE settlements ALTER COLUMN stock_total TYPE bigint")
+                try:
+                    async with database.connection() as connection:
+                        await read_decisions(connection, ["unknown"])
+                    went.append(True)
+                except ServiceAwayError:
+                    went.append(False)
+        finally:
+            await database.close()
+
+    asyncio.run(story())
+    assert went[:POOL_MAX] == [True] * POOL_MAX
+    assert went[-POOL_MAX:] == [True] * POOL_MAX
+    assert False in went
 
 
 async def settle(database: Database, drops: Sequence[str]) -> list[tuple[str, tuple[int, int]]]:
