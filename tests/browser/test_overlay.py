@@ -164,6 +164,7 @@ def test_the_run_number_of_a_tap_low_in_a_short_card_is_scrolled_into_view(
              card.style.setProperty("max-block-size", `${tapped.bottom - card.getBoundingClientRect().top + 2}px`);
            }"""
     )
+    button(overlay, "Shirt").scroll_into_view_if_needed()
     at = page.evaluate("scrollY")
     button(overlay, "Shirt").click()
     expect(offer(overlay, "Shirt")).to_contain_text("No. 7")
@@ -203,7 +204,7 @@ def test_another_clip_starts_afresh_and_a_removed_overlay_asks_no_more(page: Pag
     wait_until(lambda: "/v1/clips/another/overlay" in [seen.path for seen in world.edge_seen], "the other clip", page)
     expect(button(overlay, "Shirt")).to_be_visible()
     overlay.evaluate("(node) => node.remove()")
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(1500)  # what was on its way has come
     asked = len(world.edge_seen)
     page.wait_for_timeout(1500)
     assert [seen.path for seen in world.edge_seen[asked:]] == []

@@ -106,7 +106,9 @@ class OriginProcess:
                 stdout=output,
                 stderr=output,
             )
-        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE_S, trust_env=False)
+        # Many threads share it: what closes surplus connections may close one that another thread has just got.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=None)
+        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE_S, trust_env=False, limits=limits)
 
     def wait_until_ready(self) -> None:
         def is_ready() -> bool:
