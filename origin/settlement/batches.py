@@ -236,7 +236,18 @@ class Batch:
 
     def _form_of(self, claim: Claim, paid: Paid | None) -> SaleForm:
         """Return the form of a claim: claims on one offer share it."""
-        key = (claim.offer, claim.clip, claim.currency, claim.lines, claim.arm, claim.creator, claim.drop, paid)
+        # A claim of an earlier run is among them, when it was held.
+        key = (
+            claim.drop,
+            claim.run,
+            claim.lines,
+            claim.currency,
+            claim.creator,
+            claim.clip,
+            claim.offer,
+            claim.arm,
+            paid,
+        )
         form = self._forms.get(key)
         if form is None:
             drop = self.drops[claim.drop]
