@@ -10,11 +10,10 @@ from origin.settlement.asking import add_parts
 from origin.settlement.bundles import DecidedPart, decide_parts, write_bundle
 from origin.settlement.holds_store import NewHold, describe_hold
 from origin.settlement.receipts import SigningKeys
-from origin.settlement.rows import NewDecision, encode_row, keep_text
-from origin.settlement.sales import SaleForm
+from origin.settlement.rows import NewDecision, encode_row
+from origin.settlement.sales import SaleForm, append_sale
 from origin.settlement.settlements_store import Known
 from origin.trail.appending import Trail
-from origin.trail.facts import list_facts
 from shared.audit.trail import Tail
 from shared.claims.allotments import is_released, release_allotments
 from shared.claims.bundles import list_parts, release_linked, settle_linked
@@ -276,7 +275,7 @@ class Batch:
         whole = self._decide(claim, settled, receipt)
         own = DecidedPart(claim, whole, receipt, settled.quantity, settled.first_number)
         for part in (own, *decide_parts(claim, settled, whole, drops)):
-            self._append(part)
+            append_sale(self._trail_of(part.claim.drop), part.claim, part.decision, part.receipt, part.quantity)
             yield encode_row(NewDecision(part.claim, part.decision, part.quantity, part.first_number))
 
     def _decide(self, claim: Claim, verdict: Settled | Refused, receipt: bytes | None = None) -> Decision:
@@ -302,21 +301,6 @@ class Batch:
             tail = self._known.tails.get(drop, Tail())
             trail = self.trails[drop] = Trail(drop, tail, self._issuer, self._keys)
         return trail
-
-    def _append(self, part: DecidedPart) -> None:
-        """Append a settlement to its drop's audit trail."""
-        claim, decision = part.claim, part.decision
-        facts = list_facts(
-            viewer=claim.cnf.jkt,
-            fingerprint=decision.fingerprint,
-            arm=keep_text(claim.arm),
-            kid=decision.kid,
-            source=decision.source,
-            stock_total=decision.stock_total,
-            stock_remaining=decision.stock_remaining,
-            stock_version=decision.stock_version,
-        )
-        self._trail_of(claim.drop).append("settled", claim.jti, part.quantity, part.receipt, facts, self._now_ms)
 
 
 def _refuse_unknown(claim: Presented, fingerprints: dict[str, str]) -> Verdict:

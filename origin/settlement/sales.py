@@ -39,7 +39,6 @@ class SaleForm:
         pickup: Pickup | None,
     ) -> None:
         self._receipt = ReceiptForm(claim, issuer, now_ms, paid, pickup)
-        self._arm = keep_text(claim.arm)
         self._kid, self._source, self._now_ms, self._total = kid, source, now_ms, total
         self._row = RowForm(NewDecision(claim, self._decide(claim.jti, claim.drop, "", b"", 0, 0), claim.quantity, 0))
 
@@ -47,18 +46,8 @@ class SaleForm:
         """Settle one of them: append it to its drop's trail, and return the decision and its row."""
         fingerprint, left, version = settled.claim.fingerprint, settled.remaining, settled.version
         receipt = self._receipt.fill(claim, settled.first_number, trail.place)
-        facts = list_facts(
-            viewer=claim.cnf.jkt,
-            fingerprint=fingerprint,
-            arm=self._arm,
-            kid=self._kid,
-            source=self._source,
-            stock_total=self._total,
-            stock_remaining=left,
-            stock_version=version,
-        )
-        trail.append("settled", claim.jti, settled.quantity, receipt, facts, self._now_ms)
         decision = self._decide(claim.jti, claim.drop, fingerprint, receipt, left, version)
+        append_sale(trail, claim, decision, receipt, settled.quantity)
         return decision, self._row.fill(claim, decision, receipt, settled.first_number)
 
     def _decide(self, claim_id: str, drop: str, fingerprint: str, receipt: bytes, left: int, version: int) -> Decision:  # noqa: PLR0913, PLR0917 - what differs
@@ -75,3 +64,18 @@ class SaleForm:
             stock_remaining=left,
             stock_version=version,
         )
+
+
+def append_sale(trail: Trail, claim: Claim, decision: Decision, receipt: bytes, units: int) -> None:
+    """Append a settlement to its drop's trail; `receipt` is the decision's."""
+    facts = list_facts(
+        viewer=claim.cnf.jkt,
+        fingerprint=decision.fingerprint,
+        arm=keep_text(claim.arm),
+        kid=decision.kid,
+        source=decision.source,
+        stock_total=decision.stock_total,
+        stock_remaining=decision.stock_remaining,
+        stock_version=decision.stock_version,
+    )
+    trail.append("settled", claim.jti, units, receipt, facts, decision.decided_at_ms)
