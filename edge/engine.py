@@ -39,6 +39,7 @@ class Engine:
         "_read_text",
         "_stringify",
         "_then",
+        "_wait",
         "as_text",
         "get_header",
     )
@@ -55,6 +56,7 @@ class Engine:
         self._bind = function.call.bind(function.bind)
         self.get_header = function.call.bind(js.Headers.prototype.get)
         self._read_buffer, self._read_text = js.Request.prototype.arrayBuffer, js.Request.prototype.text
+        self._wait = self.bind(js.scheduler, js.scheduler.wait)
         # Of its own `then`, Pyodide gives a callback's result as a number.
         self._then = js.Reflect.get(js.Promise.prototype, "then")
 
@@ -104,6 +106,10 @@ class Engine:
         costs more than most of what is called. Found in an array, it stays a promise.
         """
         return self._array_from("1", self._bind(function, None, *arguments))[0]
+
+    def wait(self, delay_ms: int) -> Any:  # noqa: ANN401 - an object of the runtime
+        """Return the promise of nothing, that much later."""
+        return self.call(self._wait, delay_ms, None)  # without options: what `call` adds would pass for them
 
     def then(self, promise: Any, go_on: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - objects of the runtime
         """Return the promise of what `go_on` makes of a promise's value, or of its error.

@@ -13,6 +13,7 @@ from edge.generations import Generations
 from shared.catalogue.manifest import Manifest
 from shared.catalogue.stock import StockSnapshot
 from shared.claims.admission import Bucket
+from shared.insight.events import EdgeEvent
 from shared.overlay.telling import OverlayTemplate, Told
 
 T = TypeVar("T")
@@ -62,7 +63,9 @@ class Isolate:
 
     Attributes:
         node: its name in events; given with its first request.
-        seq: event batches reported so far.
+        seq: event batches made so far.
+        window: events that wait for others to go out with; None when none wait.
+        reported_at_ms: when a batch went out last.
         manifests: by clip; None for a clip that does not exist.
         stock: by drop.
         fresh: what of `stock` a clip shows, for as long as none of it is due.
@@ -79,6 +82,8 @@ class Isolate:
 
     node: str = ""
     seq: int = 0
+    window: "Window | None" = None
+    reported_at_ms: int = 0
     manifests: Generations[str, Entry[Manifest | None]] = field(
         default_factory=lambda: Generations(MAX_MANIFEST_BYTES // 2, _weigh_manifest)
     )
@@ -96,6 +101,23 @@ class Isolate:
     refusals: int = 0
     suppressed: int = 0
     beacons_refused: int = 0
+
+
+@dataclass(slots=True)
+class Window:
+    """Events that go out together, as one batch.
+
+    Attributes:
+        seq: the batch's number.
+        size: an upper bound of the events' JSON, in bytes.
+    """
+
+    seq: int
+    opened_at_ms: int
+    colo: str
+    country: str
+    events: list[EdgeEvent] = field(default_factory=list)
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

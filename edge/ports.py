@@ -36,10 +36,13 @@ class StockSource(Protocol):
 
 
 class EventSink(Protocol):
-    """Where events go, after the answer."""
+    """Where event batches go (JSON), after the answer. Nothing here waits or fails: what is lost is a gap in `seq`."""
 
     def send(self, message: str) -> None:
-        """Report one event batch (JSON). Never waits and never fails; what is lost shows as a gap in `seq`."""
+        """Report one batch."""
+
+    def send_later(self, make: Callable[[], str | None], delay_ms: int) -> None:
+        """Call `make` that much later, and report the batch that it returns, if any."""
 
 
 class RateLimiter(Protocol):

@@ -5,6 +5,7 @@ the queue's own `send`: bindings are the isolate's.
 """
 
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import js
@@ -111,14 +112,27 @@ class LocationLimit:
 
 
 class QueueEvents:
-    """Events into the queue `EVENTS`, after the answer."""
+    """Event batches into the queue `EVENTS`, after the answer."""
 
     def __init__(self, env: Any, ctx: Any) -> None:  # noqa: ANN401 - the Worker's environment and context
         self._env = env
         self._ctx = ctx
 
     def send(self, message: str) -> None:
-        """Report one event batch."""
+        """Report one batch."""
+        self._ctx.waitUntil(self._send(message))
+
+    def send_later(self, make: Callable[[], str | None], delay_ms: int) -> None:
+        """Report the batch that `make` returns then, if any."""
+
+        def go_on(_: Any) -> Any:  # noqa: ANN401 - a value of the runtime
+            message = make()
+            return None if message is None else self._send(message)
+
+        known = engine()
+        self._ctx.waitUntil(known.then(known.wait(delay_ms), go_on))
+
+    def _send(self, message: str) -> Any:  # noqa: ANN401 - a promise
         known = engine()
         if not _senders:
             # The SDK's wrapper converts each argument, and awaits the promise in Python. The binding takes both as is,
@@ -126,4 +140,4 @@ class QueueEvents:
             queue = getattr(self._env, "_env", self._env).EVENTS
             _senders.append(known.bind(queue, queue.send))
         # As text: bytes cross once, and a pull consumer gets them as they are.
-        self._ctx.waitUntil(known.call(_senders[0], message, known.as_text))
+        return known.call(_senders[0], message, known.as_text)

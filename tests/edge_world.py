@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -73,10 +73,20 @@ class MemoryEvents:
 
     def __init__(self) -> None:
         self.messages: list[str] = []
+        self.waiting: list[tuple[Callable[[], str | None], int]] = []
 
     def send(self, message: str) -> None:
-        """Report one event batch."""
+        """Report one batch."""
         self.messages.append(message)
+
+    def send_later(self, make: Callable[[], str | None], delay_ms: int) -> None:
+        """Keep what is to be sent until it is looked for."""
+        self.waiting.append((make, delay_ms))
+
+    def send_what_waits(self) -> None:
+        """Let the delays be over."""
+        waiting, self.waiting = self.waiting, []
+        self.messages += [message for make, _ in waiting if (message := make()) is not None]
 
 
 class MemoryLimit:
@@ -162,7 +172,8 @@ class MemoryWorld:
         self.manifests.broken = broken
 
     def batches(self) -> list[EventBatch]:
-        """Return all event batches that were sent so far."""
+        """Return all event batches that were made so far."""
+        self.events.send_what_waits()
         return decode_batches(self.events.messages)
 
     def services(self) -> Services:

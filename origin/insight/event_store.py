@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from msgspec import UnsetType
 
 from origin.database import Connection
 from shared.insight.deliveries import WHOLE, IssuedClaim, Positioned, ReadBatch, Rejection, clean_text
@@ -260,7 +261,8 @@ def _event_rows(batch: ReadBatch, now_ms: int) -> list[tuple[object, ...]]:
     for item in batch.events:
         kind = str(item.event.__struct_config__.tag)
         at_ms = item.event.at_ms if isinstance(item.event, Viewed) else batch.at_ms
-        where = (day, batch.node, batch.seq, item.index, kind, at_ms, now_ms, batch.colo, batch.country)
+        country = batch.country if isinstance(item.event.country, UnsetType) else clean_text(item.event.country)
+        where = (day, batch.node, batch.seq, item.index, kind, at_ms, now_ms, batch.colo, country)
         rows.append((*where, *_event_details(item), digest))
     return rows
 

@@ -3,7 +3,8 @@
 Rules:
 
 1. What is delivered, what it says, and what follows from it is one transaction; only after its commit are messages
-   acknowledged. Whatever fails, nothing is acknowledged: the lease runs out and the messages come again.
+   acknowledged. Whatever fails, nothing is acknowledged: the lease runs out and the messages come again. A transaction
+   takes some messages (`MOST_BYTES`): viewers who settle on the same drop wait for it.
 2. One bad message never stops the others. What cannot be read is stored as rejected, with a closed reason, and
    acknowledged. What can be read and yet cannot be stored is found by storing each message alone.
 3. A forged claim never settles; it is stored as rejected.
@@ -14,7 +15,7 @@ Rules:
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -44,6 +45,9 @@ from shared.structs import Wire
 
 BATCH_SIZE: Final = 100  # the provider's limit for one pull
 VISIBILITY_MS: Final = 30_000  # longer than a batch takes to store, shorter than a person waits
+MOST_BYTES: Final = (
+    512 * 1024
+)  # of messages in one transaction: some hundred claims; what an edge posts at once is less
 SLOWEST_S: Final = 10.0
 
 log = structlog.get_logger(__name__)
@@ -102,7 +106,7 @@ class Intake:
         return stored.taken
 
     async def take(self, deliveries: Sequence[Delivery]) -> tuple[Taken, tuple[Delivery, ...]]:
-        """Store deliveries, all of them or, when that does not succeed, each by itself.
+        """Store deliveries, some at a time or, when that does not succeed, each by itself.
 
         Returns:
             What came of them, and those that are stored: they may be acknowledged.
@@ -110,6 +114,13 @@ class Intake:
         Raises:
             ServiceAwayError: the database is away; nothing may be acknowledged.
         """
+        taken, stored = Taken(), tuple[Delivery, ...]()
+        for group in _grouped(deliveries):
+            of_group, stored_of_group = await self._take_group(group)
+            taken, stored = taken.plus(of_group), stored + stored_of_group
+        return taken, stored
+
+    async def _take_group(self, deliveries: Sequence[Delivery]) -> tuple[Taken, tuple[Delivery, ...]]:
         try:
             return await self._take_together(deliveries), tuple(deliveries)
         except ClashError:
@@ -218,6 +229,20 @@ class Intake:
             except Exception:
                 log.exception("intake_message_failed", message=delivery.name)
         return taken, tuple(stored)
+
+
+def _grouped(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
+    """Give deliveries in their order, as many at a time as one transaction takes, and at least one."""
+    group, size = list[Delivery](), 0
+    for delivery in deliveries:
+        length = len(delivery.raw or b"")
+        if group and size + length > MOST_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(delivery)
+        size += length
+    if group:
+        yield group
 
 
 class QueueReader:

@@ -2,7 +2,8 @@
 
 * `product`: the staged bundle in the host of a self-hosted node: CPython in WebAssembly, Starlette, our own bridge.
 * `javascript`: a hand-written worker that gives the same bytes, checked before anything is measured; claims are signed
-  with WebCrypto. It parses addresses, headers and bodies, keeps compiled overlays, and reports claims, too.
+  with WebCrypto. It parses addresses, headers and bodies, keeps compiled overlays, and reports claims, in as few
+  messages.
 * `sdk_adapter`: the same app behind the SDK's own ASGI adapter.
 * `hello`: a JavaScript worker that does nothing: the ceiling of this machine, this runtime and the load generator.
 

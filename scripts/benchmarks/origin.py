@@ -1,4 +1,7 @@
-"""The origin that the measured edges read manifests and stock from, and post their events to; it keeps nothing."""
+"""The origin that the measured edges read manifests and stock from, and post their events to.
+
+Of these it keeps the claims' ids, and tells at `REPORTED` how many there are.
+"""
 
 import threading
 import time
@@ -10,15 +13,21 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from origin.insight.edges import EdgeReport
 from scripts.benchmarks.contexts import make_manifest, tell_stock
+from shared.insight.events import ClaimIssued, EventBatch
 
 MANIFESTS: Final = "/v1/edge/manifests/"
 STOCK: Final = "/v1/stock"
+REPORTED: Final = "/reported"
+_POSTED: Final = msgspec.json.Decoder(EdgeReport)
+_BATCH: Final = msgspec.json.Decoder(EventBatch)
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     opened_ms: int
+    claims: set[str]
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
@@ -28,11 +37,15 @@ class _Handler(BaseHTTPRequestHandler):
         elif url.path == STOCK:
             told = [tell_stock(drop, now_ms) for drop in parse_qs(url.query)["drops"][0].split(",")]
             self._answer({"as_of_ms": now_ms, "drops": [snapshot for snapshot in told if snapshot]}, fresh_s=1)
+        elif url.path == REPORTED:
+            self._answer({"claims": len(self.claims)})
         else:
             self._answer({}, status=404)
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
+        posted = _POSTED.decode(self.rfile.read(int(self.headers["content-length"])))
+        events = [event for message in posted.messages for event in _BATCH.decode(message).events]
+        self.claims.update(event.claim_id for event in events if isinstance(event, ClaimIssued))
         self._answer({}, status=202)
 
     def _answer(self, document: dict[str, Any], *, status: int = 200, fresh_s: int = 0) -> None:
@@ -59,7 +72,7 @@ class _Server(ThreadingHTTPServer):
 @contextmanager
 def serve_origin() -> Iterator[str]:
     """Serve it on the loopback interface, and give its address."""
-    handler = type("Handler", (_Handler,), {"opened_ms": time.time_ns() // 1_000_000})
+    handler = type("Handler", (_Handler,), {"opened_ms": time.time_ns() // 1_000_000, "claims": set()})
     server = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

@@ -15,11 +15,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import httpx
+
 from scripts.benchmarks.contexts import ask_claim, ask_overlay, list_clips, list_contexts
 from scripts.benchmarks.figures import BenchError, Effort, say
 from scripts.benchmarks.load import Load, Target, load_generator, write_requests
 from scripts.benchmarks.nodes import ROOT, Node, running, write_product
-from scripts.benchmarks.origin import serve_origin
+from scripts.benchmarks.origin import REPORTED, serve_origin
 from scripts.bundling import stage
 
 REQUESTS: Final[dict[Effort, int]] = {"quick": 400, "normal": 100_000, "full": 1_000_000}
@@ -92,8 +94,8 @@ async def _watched(soak: Soak) -> AsyncIterator[None]:
             await watching
 
 
-async def _until_delivered(node: Node, claims: int) -> dict[str, int]:
-    """Wait until the spool is empty.
+async def _until_delivered(node: Node, origin_url: str, claims: int) -> dict[str, int]:
+    """Wait until the spool is empty; return messages that it delivered and dropped, and the claims in them.
 
     Raises:
         BenchError: it does not come to be, or a claim that was answered was not reported.
@@ -101,9 +103,11 @@ async def _until_delivered(node: Node, claims: int) -> dict[str, int]:
     until = time.monotonic() + SPOOL_EMPTY_S
     while (spool := await _spool(node))["waiting"] and time.monotonic() < until:  # noqa: ASYNC110 - another process
         await asyncio.sleep(SAMPLE_EACH_S)
-    if spool["waiting"] or spool["dropped"] or spool["delivered"] < claims:  # and those whose answer nobody waited for
-        raise BenchError(f"{claims} claims were given, and the spool tells {spool}")
-    return {"delivered": spool["delivered"], "dropped": spool["dropped"]}
+    async with httpx.AsyncClient(trust_env=False) as client:
+        reported: int = (await client.get(origin_url + REPORTED)).raise_for_status().json()["claims"]
+    if spool["waiting"] or spool["dropped"] or reported < claims:  # and those whose answer nobody waited for
+        raise BenchError(f"{claims} claims were given, {reported} are reported, and the spool tells {spool}")
+    return {"delivered": spool["delivered"], "dropped": spool["dropped"], "claims": reported}
 
 
 async def _spool(node: Node) -> dict[str, int]:
@@ -136,7 +140,7 @@ async def _measure(folder: Path, origin_url: str, effort: Effort) -> dict[str, A
             )
         lasted_s = time.perf_counter() - began
         soak.samples.append(Sample(soak.total, node.rss_bytes()))
-        events = await _until_delivered(node, soak.answered["claims"])
+        events = await _until_delivered(node, origin_url, soak.answered["claims"])
     return {
         "requests": soak.total,
         **soak.answered,

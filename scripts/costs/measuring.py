@@ -1,9 +1,12 @@
 """Measure what answers need: the staged bundle in the emulator, asked one request after another by as many viewers.
 
+They come with pauses, so that each report is a message of its own: what isolates put together makes a drop cheaper.
+
 Reads and messages are what the emulator counts at the bundle's bindings. Processor time is that of the whole workerd
 process, its HTTP and the emulator's own work included, on this machine: more than the provider would count.
 """
 
+import asyncio
 import hashlib
 import os
 import tempfile
@@ -14,6 +17,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
+from edge.reporting import EVERY_MS
 from scripts.benchmarks.contexts import make_manifest
 from scripts.benchmarks.nodes import ROOT, SETTINGS
 from scripts.benchmarks.origin import serve_origin
@@ -30,6 +34,7 @@ CLIP: Final = "available-control"
 NODE: Final = "fra"
 WARM_UP: Final = 50
 TIMEOUT_S: Final = 30.0
+PAUSE_S: Final = 2 * EVERY_MS / 1000
 
 Asked = tuple[str, str, bytes]
 
@@ -53,6 +58,7 @@ class Meter:
         before = await self._read()
         for number in range(count):
             await self._ask(*_request(kind, f"{kind} {count} {number}"), address=_address(number))
+            await asyncio.sleep(PAUSE_S)
         after = await self._read()
         used = {name: after[name] - before[name] for name in after}
         return Sample(count=count, usage=Usage(requests=count, **used))

@@ -21,7 +21,7 @@ from msgspec import Meta
 from shared.claims.keys import ClaimKey
 from shared.claims.tokens import Claim, ClaimFault, read_claim
 from shared.encoding import decode_base64url
-from shared.insight.events import SCHEMA, ClaimIssued, EdgeEvent, NodeId
+from shared.insight.events import SCHEMA, ClaimIssued, Country, EdgeEvent, NodeId
 from shared.problems import Code
 from shared.structs import Strict, Wire
 
@@ -94,7 +94,7 @@ class _Envelope(Wire, frozen=True, kw_only=True):
     v: int
     node: NodeId
     colo: Annotated[str, Meta(max_length=16)] = ""
-    country: Annotated[str, Meta(max_length=2)] = ""
+    country: Country = ""
     seq: Annotated[int, Meta(ge=1, le=2**62)]
     at_ms: Annotated[int, Meta(ge=EARLIEST_MS, lt=LATEST_MS)]
     events: Annotated[tuple[msgspec.Raw, ...], Meta(max_length=MAX_EVENTS)]

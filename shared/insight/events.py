@@ -1,7 +1,8 @@
 """Edge events: facts that the edge reports through the queue, at least once, in any order.
 
-One queue message is one `EventBatch`. Each isolate of the edge names itself (`node`) and numbers its batches from 1
-(`seq`), so that the origin sees what is missing. (node, seq, position) is an event's identity.
+One queue message is one `EventBatch`: all that an isolate's requests reported within a few milliseconds. Each isolate
+of the edge names itself (`node`) and numbers its batches from 1 (`seq`), so that the origin sees what is missing.
+(node, seq, position) is an event's identity.
 
 What a browser says about itself (view, click, error, timing) is a measurement, never a reason to settle anything. A
 `claim_issued` event carries the signed claim: the origin believes the signature, not the event.
@@ -9,7 +10,7 @@ What a browser says about itself (view, click, error, timing) is a measurement, 
 
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from shared.problems import Code
 from shared.structs import ClaimId, Identifier, InstantMs, Strict, Wire
@@ -17,15 +18,27 @@ from shared.structs import ClaimId, Identifier, InstantMs, Strict, Wire
 SCHEMA: Final = 1
 MAX_BEACON_BYTES: Final = 16_384
 MAX_BEACON_EVENTS: Final = 50
+MAX_BATCH_EVENTS: Final = 50
 
 BeaconType = Literal["view", "click", "error", "timing"]
 EventName = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,40}$(?!\n)")]
 Detail = Annotated[str, Meta(max_length=200)]
 Duration = Annotated[float, Meta(ge=0, le=86_400_000, description="milliseconds")]
 NodeId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)")]
+Country = Annotated[str, Meta(max_length=2)]
 
 
-class ClaimIssued(Wire, frozen=True, kw_only=True, tag="claim_issued", tag_field="type"):
+class Reported(Wire, frozen=True, kw_only=True):
+    """What all events have.
+
+    Attributes:
+        country: the viewer's, where it is another than the batch's.
+    """
+
+    country: Country | UnsetType = UNSET
+
+
+class ClaimIssued(Reported, frozen=True, kw_only=True, tag="claim_issued", tag_field="type"):
     """A claim was given; `token` is the claim itself, as the viewer has it."""
 
     claim_id: ClaimId
@@ -36,7 +49,7 @@ class ClaimIssued(Wire, frozen=True, kw_only=True, tag="claim_issued", tag_field
     expires_at_ms: InstantMs
 
 
-class ClaimRefused(Wire, frozen=True, kw_only=True, tag="claim_refused", tag_field="type"):
+class ClaimRefused(Reported, frozen=True, kw_only=True, tag="claim_refused", tag_field="type"):
     """A tap had no claim, for this reason.
 
     Attributes:
@@ -50,7 +63,7 @@ class ClaimRefused(Wire, frozen=True, kw_only=True, tag="claim_refused", tag_fie
     suppressed: Annotated[int, Meta(ge=0)] = 0
 
 
-class Viewed(Wire, frozen=True, kw_only=True, tag="view", tag_field="type"):
+class Viewed(Reported, frozen=True, kw_only=True, tag="view", tag_field="type"):
     """An overlay was seen."""
 
     clip: Identifier
@@ -77,21 +90,22 @@ EdgeEvent = ClaimIssued | ClaimRefused | Viewed | Clicked | Failed | Timed
 
 
 class EventBatch(Wire, frozen=True, kw_only=True):
-    """All that one request made an isolate report.
+    """What an isolate reports at once.
 
     Attributes:
         node: the isolate; made at random when it takes its first request.
+        country: of the viewers that its events are about, unless they have another.
         seq: counts the isolate's batches from 1.
-        at_ms: the edge's clock.
+        at_ms: the edge's clock, when the first of the events was reported.
     """
 
     v: int = SCHEMA
     node: NodeId
     colo: Annotated[str, Meta(max_length=16)] = ""
-    country: Annotated[str, Meta(max_length=2)] = ""
+    country: Country = ""
     seq: Annotated[int, Meta(ge=1)]
     at_ms: InstantMs
-    events: Annotated[tuple[EdgeEvent, ...], Meta(min_length=1, max_length=MAX_BEACON_EVENTS)]
+    events: Annotated[tuple[EdgeEvent, ...], Meta(min_length=1, max_length=MAX_BATCH_EVENTS)]
 
 
 class BeaconEvent(Strict, frozen=True, kw_only=True):

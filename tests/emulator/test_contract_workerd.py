@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import msgspec
 import pytest
 
 from edge.config import EdgeConfig
@@ -18,6 +17,7 @@ from edge.ports import Place
 from scripts.bundling import stage_assets, stage_worker
 from scripts.vendoring import vendor
 from shared.encoding import encode_base64url
+from shared.insight.events import EdgeEvent, EventBatch
 from tests import samples
 from tests.contract.edge_driver import Body, Documentation, Edge, Received
 from tests.contract.edge_suite import EdgeContract
@@ -189,9 +189,10 @@ def test_claims_and_refusals_are_the_same_bytes(pair: Pair) -> None:
             received = pair.compare("POST", "/v1/claims", headers, json.dumps({**tap, **extra}).encode())
             seen.add(received.json.get("code", "claim"))
     assert len(seen) >= 9
-    assert len(pair.memory.events.messages) == 1 + 10
-    wait_for_messages(pair.program.origin, len(pair.memory.events.messages))
-    assert _unnumbered(pair.program.origin.messages) == _unnumbered(pair.memory.events.messages)
+    expected = _reported(pair.memory.batches())
+    assert len(expected) == 1 + 10
+    Edge.wait_for(lambda: len(_reported(pair.program.batches())) >= len(expected))
+    assert _reported(pair.program.batches()) == expected
 
 
 def test_all_other_answers_are_the_same_bytes(pair: Pair) -> None:
@@ -205,15 +206,10 @@ def test_all_other_answers_are_the_same_bytes(pair: Pair) -> None:
             pair.compare("POST", "/v1/events", {"content-type": content_type}, body)
 
 
-def wait_for_messages(origin: OriginDouble, count: int) -> None:
-    """Wait until that many event batches have arrived."""
-    Edge.wait_for(lambda: len(origin.messages) >= count)
-
-
-def _unnumbered(messages: list[str]) -> list[dict[str, Any]]:
-    """Return event batches in the order in which they were numbered, without isolate and number."""
-    batches = sorted((msgspec.json.decode(message) for message in messages), key=lambda batch: batch["seq"])
-    return [{name: value for name, value in batch.items() if name not in ("node", "seq")} for batch in batches]
+def _reported(batches: list[EventBatch]) -> list[tuple[str, str, int, EdgeEvent]]:
+    """Return events in the order in which they were reported, each with its place: batches have what came in time."""
+    ordered = sorted(batches, key=lambda batch: batch.seq)
+    return [(batch.colo, batch.country, batch.at_ms, event) for batch in ordered for event in batch.events]
 
 
 def test_a_document_names_the_nodes_own_address(client: SocketClient, edge: Edge, emulator: RunningEdge) -> None:

@@ -191,24 +191,6 @@ def test_a_spool_is_emptied_after_a_restart_without_any_request(
         Edge.wait_for(lambda: len(origin.messages) == 1)
 
 
-def test_what_was_acknowledged_outlives_a_kill_at_any_moment(node: Node, origin: OriginDouble) -> None:
-    acknowledged = 0
-    for number in range(5):
-        # The origin answers late, so that some kills come while events are under way, and some after they arrived.
-        origin.events_delay_s = 0.05 * number
-        for _ in range(10):
-            node.beacon(f"clip-{acknowledged}")
-            acknowledged += 1
-        node.end(signal.SIGKILL)
-        node.start()
-    origin.events_delay_s = 0
-    Edge.wait_for(lambda: node.spool()["waiting"] == 0)
-    batches = decode_batches(origin.messages)
-    # What comes again has the same identity, by which the origin stores it once.
-    once = {(batch.node, batch.seq): batch.events[0].clip for batch in batches}
-    assert Counter(once.values()) == Counter(f"clip-{number}" for number in range(acknowledged))
-
-
 @pytest.mark.parametrize(
     ("status", "problem"), [(401, "the origin answers 401"), (403, "the origin answers 403")], ids=["401", "403"]
 )

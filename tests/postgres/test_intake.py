@@ -2,12 +2,15 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from origin.insight import event_store
+from origin.database import Connection
+from origin.insight import event_store, intake
 from origin.insight.event_store import Delivery, drop_expired, make_partitions
+from origin.insight.intake import Intake, Stored
 from origin.provider import ProviderAwayError
 from shared.claims.budgets import Kind
 from shared.claims.tokens import sign_claim
@@ -59,6 +62,45 @@ def test_a_claim_with_a_price_is_noted_and_waits_for_its_viewer(stocked: str) ->
     on_edge_side(stocked, story)
     assert settled(stocked) == []
     assert query(stocked, "SELECT free, trusted FROM issued_claims") == [(False, True)]
+
+
+def test_an_event_has_its_own_viewers_country_where_it_is_another_than_the_batchs(stocked: str) -> None:
+    async def story(side: EdgeSide) -> None:
+        node = Node("n")
+        first, second, third = (node.issued(free_claim(number)) for number in (1, 2, 3))
+        events = [first, {**second, "country": "F\x00"}, {**third, "country": ""}]
+        side.send(node.report(events=events))
+        await side.reader.pull_once()
+
+    on_edge_side(stocked, story)
+    assert query(stocked, "SELECT country FROM edge_events ORDER BY position") == [("DE",), ("F",), ("",)]
+    assert len(settled(stocked)) == 3
+
+
+def test_many_large_messages_are_stored_some_at_a_time(stocked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drop's lock is held for as long as a transaction lasts: viewers wait for it."""
+    sizes: list[int] = []
+    whole = Intake.store_batches
+
+    async def store(self: Intake, connection: Connection, deliveries: Sequence[Delivery]) -> Stored:
+        sizes.append(sum(len(delivery.raw or b"") for delivery in deliveries))
+        return await whole(self, connection, deliveries)
+
+    monkeypatch.setattr(Intake, "store_batches", store)
+    monkeypatch.setattr(intake, "MOST_BYTES", 10_000)
+
+    async def story(side: EdgeSide) -> None:
+        node = Node("n")
+        batches = [node.report(*map(free_claim, range(first, first + 5))) for first in range(1, 76, 5)]
+        side.send(*batches)
+        taken, more = await side.reader.pull_once()
+        assert (taken.batches, taken.events, taken.presented) == (15, 75, 75)
+        assert (more, side.backlog()) == (False, 0)
+
+    on_edge_side(stocked, story)
+    assert len(settled(stocked)) == 75
+    assert len(sizes) > 3
+    assert max(sizes) <= 10_000
 
 
 def test_one_bad_message_stops_no_other(stocked: str) -> None:

@@ -1,6 +1,7 @@
 /** Claims in JavaScript: the same inputs checked, the same token, signed with WebCrypto. */
 
 import { chooseCurrency } from "./choosing.mjs";
+import { Reports } from "./reports.mjs";
 
 const BODY_BYTES_MOST = 4096;
 const CLAIMS_MOST = 2048;
@@ -63,12 +64,10 @@ function framed(fields) {
 
 export class Claims {
   #caches;
-  #queue;
   #env;
   #header;
   #key;
-  #node = base64url(crypto.getRandomValues(new Uint8Array(12)));
-  #seq = 0;
+  #reports;
   /** @type {Map<string, { body: string, asked: string, expiresAtMs: number }>} */
   #given = new Map();
 
@@ -79,7 +78,7 @@ export class Claims {
    */
   constructor(caches, queue, env) {
     this.#caches = caches;
-    this.#queue = queue;
+    this.#reports = new Reports(queue);
     this.#env = env;
     const [kid, secret] = env.CLAIM_KEYS.split(",")[0].split(":");
     this.#header = base64url(ENCODER.encode(JSON.stringify({ alg: "HS256", typ: "claim+jwt", kid })));
@@ -174,21 +173,8 @@ export class Claims {
     this.#given.set(id, { body, asked, expiresAtMs });
     if (this.#given.size > CLAIMS_MOST) this.#given.delete(/** @type {string} */ (this.#given.keys().next().value));
     const event = { type: "claim_issued", claim_id: id, drop, clip: manifest.clip, offer: offer.offer, token };
-    await this.#report({ ...event, expires_at_ms: expiresAtMs }, place, ctx);
+    this.#reports.add({ ...event, expires_at_ms: expiresAtMs }, place, ctx);
     return body;
-  }
-
-  /**
-   * Report before the answer, as the product's node does: what is acknowledged is on disk.
-   *
-   * @param {object} event @param {Place} place @param {ExecutionContext} ctx
-   */
-  #report(event, { colo, country }, ctx) {
-    this.#seq += 1;
-    const batch = { v: 1, node: this.#node, colo, country, seq: this.#seq, at_ms: Date.now(), events: [event] };
-    const kept = this.#queue.send(JSON.stringify(batch));
-    ctx.waitUntil(kept);
-    return kept;
   }
 }
 

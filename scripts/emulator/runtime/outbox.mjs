@@ -8,8 +8,6 @@
 
 const TAKEN_AT_ONCE = 500;
 const WAITING_MOST = 20_000;
-/** Writing to the disk holds the whole node up: when much is reported, it happens this often, for all at once. */
-const ROUND_EVERY_MS = 10;
 /** How long a spool is waited for. */
 const ROUND_MOST_MS = 1000;
 /** A request that hands over may be cut off: after this long the next one sees to what it left. */
@@ -25,7 +23,6 @@ export class WorkerQueue {
   #lost = 0;
   /** @type {Round | undefined} the handing over that is under way */
   #round;
-  #handedAtMs = Number.NEGATIVE_INFINITY;
 
   /** @param {() => { add: (messages: string[], lost: number) => Promise<unknown> }} spool gives a stub for this request */
   constructor(spool) {
@@ -64,9 +61,6 @@ export class WorkerQueue {
     const { promise, resolve } = Promise.withResolvers();
     const round = { promise, resolve, beganMs: performance.now() };
     this.#round = round;
-    const inMs = this.#handedAtMs + ROUND_EVERY_MS - round.beganMs;
-    if (inMs > 0) await scheduler.wait(inMs);
-    this.#handedAtMs = performance.now();
     await this.#hand();
     this.#end(round);
   }

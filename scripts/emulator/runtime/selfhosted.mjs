@@ -23,6 +23,9 @@ export { Spool } from "./spool.mjs";
 /** Read by the app. */
 const PASSED_ON = ["ORIGIN_URL", "ISSUER", "CLAIM_KEYS", "PUBLIC_URL", "STOCK_TIMEOUT_MS"];
 
+/** How long an answer waits for its report to be on disk. */
+const KEPT_MOST_MS = 1500;
+
 /** Where the platform tells a client's address. */
 const ADDRESS = "cf-connecting-ip";
 
@@ -100,24 +103,38 @@ function serveAsset(request) {
   };
 }
 
+/** What requests are still busy with after their answers: reports on their way to the disk, above all. @type {Set<Promise<unknown>>} */
+const unfinished = new Set();
+
 /**
- * Answer what reports something once that is on disk: what is acknowledged outlives a kill. A spool that takes nothing
- * holds nobody up for long; what waits and what is lost shows in the node's status, and as gaps at the origin.
+ * Answer what reports something once that is on disk: what is acknowledged outlives a kill. The app sends what several
+ * requests report as one message, so all that is under way is waited for. A spool that takes nothing holds nobody up for
+ * long; what waits and what is lost shows in the node's status, and as gaps at the origin.
  *
  * @param {Request} request
  * @param {any} env
  * @param {ExecutionContext} ctx
  */
 async function answerOnceKept(request, env, ctx) {
-  /** @type {Promise<unknown>[]} */
-  const reports = [];
   const waitUntil = (/** @type {Promise<unknown>} */ work) => {
-    ctx.waitUntil(work);
-    reports.push(work);
+    const finished = work.finally(() => unfinished.delete(finished));
+    unfinished.add(finished);
+    ctx.waitUntil(finished);
   };
   const response = await host.answer(request, env, { waitUntil, props: ctx.props });
-  await Promise.all(reports);
+  if (unfinished.size) await finishAll([...unfinished]);
   return response;
+}
+
+/** @param {Promise<unknown>[]} works */
+async function finishAll(works) {
+  /** @type {PromiseWithResolvers<void>} */
+  const { promise: late, resolve } = Promise.withResolvers();
+  const timer = setTimeout(resolve, KEPT_MOST_MS);
+  await Promise.race([Promise.all(works), late]);
+  clearTimeout(timer);
+  // What a request that was cut off has left is waited for once.
+  for (const work of works) unfinished.delete(work);
 }
 
 export default {
