@@ -19,7 +19,7 @@ _LENGTHS: Final = tuple(number.to_bytes(4, "big") for number in range(256))  # o
 
 def encode_base64url(raw: bytes) -> str:
     """Return `raw` as base64url without padding."""
-    return b2a_base64(raw).rstrip(b"=\n").translate(_URL_SAFE).decode("ascii")
+    return b2a_base64(raw).translate(_URL_SAFE, b"=\n").decode()
 
 
 def decode_base64url(text: str | bytes) -> bytes | None:

@@ -27,7 +27,11 @@ def make_trail(count: int, drop: str = DROP) -> Trail:
 
 def list_entries(trail: Trail) -> list[Stored]:
     """Return a trail's entries, as they are read again."""
-    return [Stored(made.entry, made.hash) for made in trail.entries]
+    names = Entry.__struct_fields__
+    return [
+        Stored(msgspec.convert(dict(zip(names, [*told, about.hex(), beside.hex()], strict=True)), Entry), chained)
+        for *told, about, beside, chained in trail.entries
+    ]
 
 
 def sign_end(trail: Trail) -> str:

@@ -7,7 +7,8 @@ and places in the audit trail, and in the stock that each leaves. Everything els
 from origin.settlement.answers import Decision
 from origin.settlement.rows import NewDecision, RowForm, keep_text
 from origin.trail.appending import Trail
-from origin.trail.facts import list_facts
+from origin.trail.facts import FactsForm, list_facts
+from shared.audit.trail import hash_content
 from shared.claims.receipts import Paid, Pickup, ReceiptForm
 from shared.claims.settlement import Settled, Source
 from shared.claims.tokens import Claim
@@ -39,6 +40,7 @@ class SaleForm:
         pickup: Pickup | None,
     ) -> None:
         self._receipt = ReceiptForm(claim, issuer, now_ms, paid, pickup)
+        self._facts = FactsForm(arm=keep_text(claim.arm), kid=kid, source=source, stock_total=total)
         self._kid, self._source, self._now_ms, self._total = kid, source, now_ms, total
         self._row = RowForm(NewDecision(claim, self._decide(claim.jti, claim.drop, "", b"", 0, 0), claim.quantity, 0))
 
@@ -46,8 +48,9 @@ class SaleForm:
         """Settle one of them: append it to its drop's trail, and return the decision and its row."""
         fingerprint, left, version = settled.claim.fingerprint, settled.remaining, settled.version
         receipt = self._receipt.fill(claim, settled.first_number, trail.place)
+        beside = self._facts.digest(claim.cnf.jkt, fingerprint, left, version)
+        trail.append_digests("settled", claim.jti, settled.quantity, hash_content(receipt), beside, self._now_ms)
         decision = self._decide(claim.jti, claim.drop, fingerprint, receipt, left, version)
-        append_sale(trail, claim, decision, receipt, settled.quantity)
         return decision, self._row.fill(claim, decision, receipt, settled.first_number)
 
     def _decide(self, claim_id: str, drop: str, fingerprint: str, receipt: bytes, left: int, version: int) -> Decision:  # noqa: PLR0913, PLR0917 - what differs

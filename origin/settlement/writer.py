@@ -100,6 +100,7 @@ class Writer:
         self._ready: dict[str, None] = {}  # drops whose claims wait for a transaction only, first come first
         self._tasks: dict[asyncio.Task[None], list[_Waiting]] = {}
         self._watch: asyncio.TimerHandle | None = None  # until the first deadline of all that wait
+        self._loop: asyncio.AbstractEventLoop | None = None  # asking for it is a system call, in Python before 3.12
         self._closed = False
 
     async def settle(self, claim: Claim) -> Timed:
@@ -113,7 +114,9 @@ class Writer:
         if self._closed or self.waiting >= MAX_WAITING:
             self.confirmations.note_outcome(Kind.TAP, Stage.BATCH)
             raise OverloadedError("too many claims wait")
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         waiting = _Waiting(claim, loop.time(), loop.create_future())
         self.waiting += 1
         lane = self._lanes.get(claim.drop)

@@ -10,13 +10,10 @@ Rules:
 from collections.abc import Collection
 from typing import NamedTuple
 
-import msgspec
-
 from origin.settlement.receipts import SigningKeys
 from shared.audit.trail import (
     HEAD_EVERY,
     HEAD_TYPE,
-    Entry,
     Facts,
     Head,
     Kind,
@@ -30,35 +27,9 @@ from shared.audit.trail import (
 )
 from shared.catalogue.stock import StockSnapshot
 
-
-class NewEntry(msgspec.Struct, frozen=True):
-    """An entry to be stored, digests as bytes, and the hash after it."""
-
-    drop: str
-    position: int
-    kind: Kind
-    claim_id: str
-    units: int
-    settled: int
-    at_ms: int
-    content: bytes
-    facts: bytes
-    hash: bytes
-
-    @property
-    def entry(self) -> Entry:
-        """The entry as it is told."""
-        return Entry(
-            drop=self.drop,
-            position=self.position,
-            kind=self.kind,
-            claim_id=self.claim_id,
-            units=self.units,
-            settled=self.settled,
-            at_ms=self.at_ms,
-            content=self.content.hex(),
-            facts=self.facts.hex(),
-        )
+# An entry to be stored, in the order of its columns: the fields of `shared.audit.trail.Entry`, digests as bytes, and
+# the hash after it. A plain tuple: thousands are made while others wait.
+NewEntry = tuple[str, int, Kind, str, int, int, int, bytes, bytes, bytes]
 
 
 class NewHead(NamedTuple):
@@ -102,15 +73,15 @@ class Trail:
             facts: what is stored beside it.
             at_ms: the instant of the decision.
         """
-        self._position += 1
-        self._settled += units
-        position, settled = self._position, self._settled
-        about, beside = hash_content(content), hash_facts(facts)
+        self.append_digests(kind, claim_id, units, hash_content(content), hash_facts(facts), at_ms)
+
+    def append_digests(self, kind: Kind, claim_id: str, units: int, about: bytes, beside: bytes, at_ms: int) -> None:  # noqa: PLR0913, PLR0917 - what an entry has
+        """Append one entry, of whose content and facts the digests are known; the rest is as of `append`."""
+        self._position = position = self._position + 1
+        self._settled = settled = self._settled + units
         told = (self._drop, position, kind, claim_id, units, settled, at_ms, about.hex(), beside.hex())
-        self._hash = extend_chain(self._hash, digest_told(told))
-        self.entries.append(
-            NewEntry(self._drop, position, kind, claim_id, units, settled, at_ms, about, beside, self._hash)
-        )
+        self._hash = chained = extend_chain(self._hash, digest_told(told))
+        self.entries.append((self._drop, position, kind, claim_id, units, settled, at_ms, about, beside, chained))
         if position % HEAD_EVERY == 0:
             self.heads.append(sign_head(self._drop, self.tail, self._issuer, self._keys, at_ms))
 

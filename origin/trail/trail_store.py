@@ -265,9 +265,10 @@ def _pair(row: tuple[Any, ...]) -> Pair:
 
 def _encode_entry(new: NewEntry) -> bytes:
     """Return the row of an entry."""
-    drop, kind, claim_id = new.drop.encode(), new.kind.encode(), new.claim_id.encode()
+    drop, position, kind, claim_id, units, settled, at_ms, content, facts, chained = new
+    of_drop, of_kind, of_claim = drop.encode(), kind.encode(), claim_id.encode()
     return b"".join((
-        _OPEN, SIZES[len(drop)], drop, _PLACE(8, new.position), SIZES[len(kind)], kind, SIZES[len(claim_id)], claim_id,
-        _COUNTS(4, new.units, 8, new.settled, 8, new.at_ms),
-        _DIGEST, new.content, _DIGEST, new.facts, _DIGEST, new.hash,
+        _OPEN, SIZES[len(of_drop)], of_drop, _PLACE(8, position), SIZES[len(of_kind)], of_kind,
+        SIZES[len(of_claim)], of_claim, _COUNTS(4, units, 8, settled, 8, at_ms),
+        _DIGEST, content, _DIGEST, facts, _DIGEST, chained,
     ))  # fmt: skip

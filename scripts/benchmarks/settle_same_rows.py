@@ -67,7 +67,7 @@ async def _settle(rows: Rows, connection: psycopg.AsyncConnection[Any], claim: C
     now_ms = time.time_ns() // 1_000_000
     await connection.execute(_STORE, _append(rows, trail, claim, stock, now_ms))
     for entry in trail.entries:
-        await connection.execute(_APPEND, msgspec.structs.astuple(entry))
+        await connection.execute(_APPEND, entry)
     for head in trail.heads:
         await connection.execute(_SIGN, head)
     await connection.execute(_TAKE, (claim.drop,))

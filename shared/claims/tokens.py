@@ -198,8 +198,8 @@ def fingerprint_claim(claim: Claim) -> str:
 
 def fingerprint_units(claim: Claim, units: tuple[tuple[str, int], ...]) -> str:
     """Return `fingerprint_claim` for who has counted the units already."""
-    framed = _frame_run(claim.drop, claim.run) + frame_field(claim.cnf.jkt) + _frame_units(claim.currency, units)
-    return encode_base64url(hashlib.sha256(framed).digest())
+    before, after = _frame_around(claim.drop, claim.run, claim.currency, units)
+    return encode_base64url(hashlib.sha256(before + frame_field(claim.cnf.jkt) + after).digest())
 
 
 def hash_token(token: str) -> str:
@@ -208,13 +208,10 @@ def hash_token(token: str) -> str:
 
 
 @lru_cache(maxsize=128)  # a batch is of few drops, and of few selections
-def _frame_run(drop: str, run: str) -> bytes:
-    return frame_fields(("cliptill claim content 1", drop, run))
-
-
-@lru_cache(maxsize=128)
-def _frame_units(currency: str, units: tuple[tuple[str, int], ...]) -> bytes:
-    return frame_fields((currency, *(f"{sku}*{quantity}" for sku, quantity in units)))
+def _frame_around(drop: str, run: str, currency: str, units: tuple[tuple[str, int], ...]) -> tuple[bytes, bytes]:
+    """Return what is hashed before and after the viewer."""
+    selected = (f"{sku}*{quantity}" for sku, quantity in units)
+    return frame_fields(("cliptill claim content 1", drop, run)), frame_fields((currency, *selected))
 
 
 def _signature(signed: str, key: ClaimKey) -> str:
