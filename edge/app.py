@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Scope
 
 from edge import operations
 from edge.answers import (
@@ -24,7 +25,7 @@ from edge.answers import (
     answer_problem,
 )
 from edge.asking import MAX_CONTEXT_TEXT, base_url, choose_format, read_headers, read_text, read_wishes
-from edge.caches import is_identifier, is_known_absent, load_manifest, load_stock
+from edge.caches import is_identifier, is_known_absent, load_manifest, load_stock, peek_manifest, peek_stock
 from edge.claiming import MAX_BODY_BYTES, ClaimRequest, give_claim
 from edge.limiting import limit_network, limit_viewer
 from edge.ports import BODY, SERVICES, Services
@@ -50,14 +51,21 @@ def _services(request: Request) -> Services:
     return services
 
 
-async def _read_body(request: Request, max_bytes: int) -> bytes | Problem:
-    """Read a body of a type that is taken, and never more than one chunk beyond `max_bytes`."""
-    refused = _refuse_undecodable(read_headers(request.scope), max_bytes)
+def _take_body(scope: Scope, max_bytes: int) -> bytes | Problem | None:
+    """Return a body that was read already, or why it is not to be read; None when it is to be."""
+    refused = _refuse_undecodable(read_headers(scope), max_bytes)
     if refused is not None:
         return refused
-    body: bytes | None = request.scope.get(BODY)
-    if body is None:
-        body = await _gather(request, max_bytes)
+    body: bytes | None = scope.get(BODY)
+    return _too_large(max_bytes) if body is not None and len(body) > max_bytes else body
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytes | Problem:
+    """Read a body of a type that is taken, and never more than one chunk beyond `max_bytes`."""
+    taken = _take_body(request.scope, max_bytes)
+    if taken is not None:
+        return taken
+    body = await _gather(request, max_bytes)
     return body if len(body) <= max_bytes else _too_large(max_bytes)
 
 
@@ -95,7 +103,8 @@ async def get_overlay(request: Request) -> Response:
     media_type = choose_format(read_text(headers, b"accept"))
     if media_type is None:
         return answer_problem(Problem(code=Code.NOT_ACCEPTABLE, detail=f"{JSON} or {operations.HTML}."))
-    manifest = await load_manifest(services, scope["path_params"]["clip"])
+    clip = scope["path_params"]["clip"]
+    manifest = peek_manifest(services, clip) or await load_manifest(services, clip)
     if isinstance(manifest, Problem):
         return answer_problem(manifest)
     edge_url = (services.config.public_url or base_url(scope, headers)) if media_type == operations.HTML else ""
@@ -118,16 +127,21 @@ async def get_overlay(request: Request) -> Response:
 
 async def _read_tap(request: Request, services: Services) -> ClaimRequest | Problem:
     """Read a tap, unless there were too many; a network that is limited costs no reading."""
-    limited = await limit_network(services, "claims")
-    if limited is not None:
+    asking = limit_network(services, "claims")
+    if asking is not None and (limited := await asking):
         return limited
-    body = await _read_body(request, MAX_BODY_BYTES)
+    body = _take_body(request.scope, MAX_BODY_BYTES)
+    if body is None:
+        body = await _read_body(request, MAX_BODY_BYTES)
     if isinstance(body, Problem):
         return body
     if not _is_clean_text(body):
         return Problem(code=Code.MALFORMED_JSON)
     tap = decode_body(body, _CLAIM_DECODER, MAX_BODY_BYTES, _CLAIM_NAMES)
-    return tap if isinstance(tap, Problem) else await limit_viewer(services, tap.viewer) or tap
+    if isinstance(tap, Problem):
+        return tap
+    asking = limit_viewer(services, tap.viewer)
+    return tap if asking is None else await asking or tap
 
 
 def _is_clean_text(body: bytes) -> bool:
@@ -145,13 +159,14 @@ async def post_claim(request: Request) -> Response:
     tap = await _read_tap(request, services)
     if isinstance(tap, Problem):
         return answer_problem(tap)
-    manifest = await load_manifest(services, tap.clip)
+    manifest = peek_manifest(services, tap.clip) or await load_manifest(services, tap.clip)
     if isinstance(manifest, Problem):
         return answer_problem(manifest)
     offer = find_offer(manifest, tap.offer)
     if offer is None:
         return answer_problem(Problem(code=Code.OFFER_UNKNOWN))
-    snapshots = await load_stock(services, drops_of(manifest))
+    drops = drops_of(manifest)
+    snapshots = peek_stock(services, drops) or await load_stock(services, drops)
     drop = offer.terms.drop
     given = give_claim(services, manifest, offer, snapshots.get(drop), tap)
     if isinstance(given, Problem):
@@ -166,8 +181,8 @@ async def post_events(request: Request) -> Response:
     """Take what a browser reports of itself."""
     services = _services(request)
     started_ms = services.now_ms()
-    limited = await limit_network(services, "beacons")
-    if limited is not None:
+    asking = limit_network(services, "beacons")
+    if asking is not None and (limited := await asking):
         services.isolate.beacons_refused += 1
         return answer_problem(limited)
     body = await _read_body(request, MAX_BEACON_BYTES)

@@ -7,6 +7,7 @@ if it does wait, the same coroutine goes on as a task from where it is.
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -21,6 +22,8 @@ from edge.routing import Front
 ReadBody = Callable[[], Awaitable[bytes]]
 
 _ENCODER: Final = msgspec.json.Encoder()
+_KEPT_URL: Final = 256
+_KEPT_URLS: Final = 512
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -50,26 +53,37 @@ def make_scope(
         services: what the request is served with.
         body: the whole of it, when it was read already.
     """
-    scheme, _, rest = url.partition("://")
-    host, slash, path_and_query = rest.partition("/")
-    raw_path, _, query = (slash + path_and_query or "/").partition("?")
-    query = query.partition("#")[0]
-    name, _, port = host.partition(":")
+    # One without a query is asked for again and again.
+    split = _split if "?" not in url and len(url) <= _KEPT_URL else _split.__wrapped__
+    scheme, host, path, raw_path, query, server = split(url)
     return {
         "type": "http",
         "asgi": _ASGI,
         "http_version": "1.1",
         "method": method,
         "scheme": scheme,
-        "path": unquote(raw_path) if "%" in raw_path else raw_path,
-        "raw_path": raw_path.encode(),
+        "path": path,
+        "raw_path": raw_path,
         "root_path": "",
-        "query_string": query.encode(),
-        "server": (name, int(port) if port.isdecimal() else None),
-        "headers": [(b"host", host.encode()), *headers],
+        "query_string": query,
+        "server": server,
+        "headers": [(b"host", host), *headers],
         SERVICES: services,
         BODY: body,
     }
+
+
+@lru_cache(_KEPT_URLS)
+def _split(url: str) -> tuple[str, bytes, str, bytes, bytes, tuple[str, int | None]]:
+    """Return scheme, host, path, path as it was sent, query, and the server's name and port."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path_and_query = rest.partition("/")
+    raw_path, _, query = (slash + path_and_query or "/").partition("?")
+    query = query.partition("#")[0]
+    name, _, port = host.partition(":")
+    path = unquote(raw_path) if "%" in raw_path else raw_path
+    server = name, int(port) if port.isdecimal() else None
+    return scheme, host.encode(), path, raw_path.encode(), query.encode(), server
 
 
 async def call_app(app: Front, scope: dict[str, Any], read_body: ReadBody) -> Answer | Prepared:

@@ -27,6 +27,13 @@ def is_identifier(text: str) -> bool:
     return _IDENTIFIER.fullmatch(text) is not None
 
 
+def peek_manifest(services: Services, clip: str) -> Manifest | None:
+    """Return a clip's manifest while it need not be read again, without a coroutine; else None."""
+    entry = services.isolate.manifests.get(clip)
+    fresh = entry is not None and services.now_ms() - entry.read_at_ms < MANIFEST_FRESH_MS
+    return entry.value if entry is not None and fresh else None
+
+
 async def load_manifest(services: Services, clip: str) -> Manifest | Problem:
     """Return a clip's manifest: `clip_unknown` when there is none, `unavailable` when the store is away too long."""
     entry = services.isolate.manifests.get(clip)
@@ -57,15 +64,23 @@ async def _read_manifest(
     return fresh
 
 
+def peek_stock(services: Services, drops: tuple[str, ...]) -> dict[str, StockSnapshot] | None:
+    """Return what `load_stock` returns while nothing of it is due, without a coroutine; else None."""
+    fresh = services.isolate.fresh.get(drops)
+    if fresh is not None and fresh.from_ms <= services.now_ms() < fresh.until_ms:
+        return fresh.found
+    return None
+
+
 async def load_stock(services: Services, drops: tuple[str, ...]) -> dict[str, StockSnapshot]:
     """Return the newest snapshots at hand of `drops`; a drop without any is left out.
 
     It is the same dictionary for as long as nothing has changed, and nobody may change it.
     """
+    known = peek_stock(services, drops)
+    if known is not None:
+        return known
     now_ms = services.now_ms()
-    fresh = services.isolate.fresh.get(drops)
-    if fresh is not None and fresh.from_ms <= now_ms < fresh.until_ms:
-        return fresh.found
     # All of them, not the first alone: each drop that is due must be leased.
     due = [drop for drop in drops if _is_due(services, drop, now_ms)]
     if due:

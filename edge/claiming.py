@@ -4,27 +4,22 @@ The same tap (drop, viewer, idempotency key) is the same claim: an isolate repea
 another node gives a token with the same id, which the origin settles once.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Final
 
-import msgspec
-from msgspec import Meta
-
+from edge.forms import ClaimForm
 from edge.isolate import GivenClaim, Isolate
 from edge.ports import Services
 from shared.catalogue.manifest import Manifest, Offer, Price, price_unit
 from shared.catalogue.stock import StockSnapshot
 from shared.claims.admission import NotAdmitted, decide_admission
-from shared.claims.tokens import Claim, Confirmation, Line, derive_claim_id, sign_claim
+from shared.claims.tokens import Claim, Confirmation, Line, derive_claim_id
 from shared.insight.events import ClaimIssued
 from shared.overlay.locales import choose_currency
 from shared.problems import Code, Problem
 from shared.structs import (
-    AmountMinor,
-    ClaimId,
     CurrencyCode,
     IdempotencyKey,
     Identifier,
-    InstantMs,
     Quantity,
     Strict,
     Thumbprint,
@@ -49,28 +44,6 @@ class ClaimRequest(Strict, frozen=True, kw_only=True):
     idempotency_key: IdempotencyKey
     quantity: Quantity = 1
     currency: CurrencyCode | None = None
-
-
-class ClaimAnswer(Wire, frozen=True, kw_only=True):
-    """A claim, and what to do with it.
-
-    Attributes:
-        claim: compact JWS; to be settled with a proof of the viewer key.
-        settles: `event` when it settles by itself, `request` when the viewer must ask for it.
-        settle_url: the origin's public address.
-    """
-
-    claim: Annotated[str, Meta(description="compact JWS, type claim+jwt")]
-    claim_id: ClaimId
-    expires_at_ms: InstantMs
-    settles: Literal["event", "request"]
-    settle_url: str
-    lines: tuple[Line, ...]
-    total_minor: AmountMinor
-    currency: CurrencyCode
-
-
-_ENCODER: Final = msgspec.json.Encoder()
 
 
 class Given(Wire, frozen=True, kw_only=True):
@@ -98,44 +71,52 @@ def give_claim(
         isolate.buckets[drop] = decision.bucket
     if isinstance(decision, NotAdmitted):
         return decision.problem
-    unit_minor = price_unit(price, offer.terms, snapshot, now_ms)
-    claim = Claim(
-        iss=services.config.issuer,
-        aud=services.config.origin_url,
-        cnf=Confirmation(jkt=tap.viewer),
-        jti=claim_id,
-        iat=now_ms // 1000,
-        nbf=now_ms // 1000,
-        exp=now_ms // 1000 + manifest.claim_ttl_s,
+    unit_minor, version = price_unit(price, offer.terms, snapshot, now_ms), decision.stock_version
+    line = Line(sku=offer.terms.sku, quantity=tap.quantity, unit_minor=unit_minor)
+    form = _form_of(services, manifest, offer, price.currency, line, has_version=version > 0)
+    token, body, expires_at_ms = form.fill(tap.viewer, claim_id, now_ms // 1000, version)
+    isolate.claims[claim_id] = GivenClaim(body, fingerprint, expires_at_ms)
+    event = ClaimIssued(
+        claim_id=claim_id,
         drop=drop,
-        run=offer.terms.run,
-        lines=(Line(sku=offer.terms.sku, quantity=tap.quantity, unit_minor=unit_minor),),
-        currency=price.currency,
-        creator=manifest.creator,
         clip=manifest.clip,
         offer=offer.offer,
-        mode=offer.terms.mode,
-        stock_version=decision.stock_version,
-        colo=services.place.colo,
-    )
-    return _give(services, claim, fingerprint)
-
-
-def _give(services: Services, claim: Claim, fingerprint: str) -> Given:
-    """Sign a claim, and remember what was given."""
-    token = sign_claim(claim, services.config.claim_keys[0])
-    body = _ENCODER.encode(_answer(claim, token, services.config.origin_url))
-    expires_at_ms = claim.exp * 1000
-    services.isolate.claims[claim.jti] = GivenClaim(body, fingerprint, expires_at_ms)
-    event = ClaimIssued(
-        claim_id=claim.jti,
-        drop=claim.drop,
-        clip=claim.clip,
-        offer=claim.offer,
         token=token,
         expires_at_ms=expires_at_ms,
     )
     return Given(body=body, event=event)
+
+
+def _form_of(  # noqa: PLR0913 - what a claim says
+    services: Services, manifest: Manifest, offer: Offer, currency: str, line: Line, *, has_version: bool
+) -> ClaimForm:
+    """Return the form of a claim: nearly all on one offer share it."""
+    forms, terms, colo = services.isolate.forms, offer.terms, services.place.colo
+    # A version of a manifest never changes.
+    key = (manifest.clip, manifest.version, offer.offer, currency, line.quantity, line.unit_minor, has_version, colo)
+    form = forms.get(key)
+    if form is None:
+        alike = Claim(
+            iss=services.config.issuer,
+            aud=services.config.origin_url,
+            cnf=Confirmation(jkt=""),
+            jti="",
+            iat=0,
+            nbf=0,
+            exp=manifest.claim_ttl_s,
+            drop=terms.drop,
+            run=terms.run,
+            lines=(line,),
+            currency=currency,
+            creator=manifest.creator,
+            clip=manifest.clip,
+            offer=offer.offer,
+            mode=terms.mode,
+            stock_version=int(has_version),
+            colo=colo,
+        )
+        form = forms[key] = ClaimForm(alike, services.config.claim_keys[0], services.config.origin_url)
+    return form
 
 
 def _find_given(isolate: Isolate, claim_id: str, fingerprint: str, now_ms: int) -> Given | Problem | None:
@@ -160,16 +141,3 @@ def _choose_price(offer: Offer, tap: ClaimRequest, country: str) -> Price | Prob
     if tap.currency is not None and tap.currency not in offered:
         return Problem(code=Code.CURRENCY_NOT_OFFERED)
     return offer.prices[offered.index(choose_currency(tap.currency or "", country, offered))]
-
-
-def _answer(claim: Claim, token: str, settle_url: str) -> ClaimAnswer:
-    return ClaimAnswer(
-        claim=token,
-        claim_id=claim.jti,
-        expires_at_ms=claim.exp * 1000,
-        settles="request" if claim.total_minor else "event",
-        settle_url=settle_url,
-        lines=claim.lines,
-        total_minor=claim.total_minor,
-        currency=claim.currency,
-    )

@@ -9,6 +9,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from cachetools import LRUCache
 
+from edge.forms import ClaimForm
 from edge.generations import Generations
 from shared.catalogue.manifest import Manifest
 from shared.catalogue.stock import StockSnapshot
@@ -26,6 +27,7 @@ _OVERHEAD_BYTES: Final = 4096  # the key, which is the viewer's own text, and th
 MAX_DROPS: Final = 2048
 MAX_CLIPS: Final = 512
 MAX_CONTEXTS: Final = 16384
+MAX_FORMS: Final = 2048  # some clips, each with its offers in its currencies; 2 KB each
 MAX_CLAIMS: Final = 2048
 MAX_CALLERS: Final = 8192
 
@@ -74,6 +76,7 @@ class Isolate:
         told: stock and windows of a clip's offers in one language, ready to be filled in.
         buckets: of admission, by drop.
         calls: by whom requests are limited by, those of the present period (`edge.limiting`).
+        forms: of claims, by what most of an offer have in common.
         claims: tokens given, by claim id: a repeated tap gets the very same one.
         refusals_at_ms, refusals: how many refusals were reported in the second that began then.
         suppressed: refusals that were counted but not reported yet.
@@ -96,6 +99,7 @@ class Isolate:
     )
     buckets: MutableMapping[str, Bucket] = field(default_factory=lambda: LRUCache(MAX_DROPS))
     calls: Generations[str, Calls] = field(default_factory=lambda: Generations(MAX_CALLERS // 2))
+    forms: Generations[tuple[object, ...], ClaimForm] = field(default_factory=lambda: Generations(MAX_FORMS // 2))
     claims: Generations[str, "GivenClaim"] = field(default_factory=lambda: Generations(MAX_CLAIMS // 2))
     refusals_at_ms: int = 0
     refusals: int = 0

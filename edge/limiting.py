@@ -8,7 +8,8 @@ again, exactly, at settlement.
 Keys are viewer keys and client networks. They stay in the isolate's memory, and are neither reported nor stored.
 """
 
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from edge.isolate import Calls
 from edge.ports import RateLimiter, Services
@@ -17,20 +18,23 @@ from shared.problems import Code, Problem
 PERIOD_S: Final = 10  # of both limits in wrangler.toml: the platform knows 10 and 60
 UNASKED: Final = 5
 _MAX_ADDRESS: Final = 64
+Asking = Coroutine[Any, Any, Problem | None]
 _GROUPS: Final = 8  # of an IPv6 address
 
 
-async def limit_viewer(services: Services, viewer: str) -> Problem | None:
-    """Count a tap of a viewer key; return the refusal when there were too many."""
-    return await _limit(services, services.viewer_limit, f"viewer {viewer}")
+def limit_viewer(services: Services, viewer: str) -> Asking | None:
+    """Count a tap of a viewer key. Return None when it passes by itself; else what asks the location's limit."""
+    key = f"viewer {viewer}"
+    return None if _passes(services, key) else _ask(services, services.viewer_limit, key)
 
 
-async def limit_network(services: Services, what: str) -> Problem | None:
-    """Count a request of the client's network for `what`; without an address there is nothing to count by."""
+def limit_network(services: Services, what: str) -> Asking | None:
+    """Count a request of the client's network for `what`, as `limit_viewer`; without an address, nothing is counted."""
     address = services.place.address
     if not address:
         return None
-    return await _limit(services, services.network_limit, f"{what} {name_network(address)}")
+    key = f"{what} {name_network(address)}"
+    return None if _passes(services, key) else _ask(services, services.network_limit, key)
 
 
 def name_network(address: str) -> str:
@@ -44,17 +48,18 @@ def name_network(address: str) -> str:
     return ":".join(group.lstrip("0") or "0" for group in groups[: _GROUPS // 2]) + "::/64"
 
 
-async def _limit(services: Services, limiter: RateLimiter, key: str) -> Problem | None:
-    if _count(services, key) <= UNASKED or await limiter.allows(key):
+async def _ask(services: Services, limiter: RateLimiter, key: str) -> Problem | None:
+    """Return the refusal when there were too many."""
+    if await limiter.allows(key):
         return None
     services.isolate.suppressed += 1
     return Problem(code=Code.RATE_LIMITED, retry_after_s=PERIOD_S)
 
 
-def _count(services: Services, key: str) -> int:
-    """Return how many calls of this key the isolate has seen in its present period, this one included."""
+def _passes(services: Services, key: str) -> bool:
+    """Count a call of this key; return whether it is one of the first that the isolate sees in its present period."""
     calls, now_ms = services.isolate.calls.get(key), services.now_ms()
     if calls is None or not 0 <= now_ms - calls.since_ms < PERIOD_S * 1000:
         calls = services.isolate.calls[key] = Calls(since_ms=now_ms)
     calls.number += 1
-    return calls.number
+    return calls.number <= UNASKED

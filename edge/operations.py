@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from edge.claiming import ClaimAnswer, ClaimRequest
+from edge.claiming import ClaimRequest
+from edge.forms import ClaimAnswer
 from shared.catalogue.stock import StockReport
 from shared.insight.events import Beacon, BeaconAccepted
 from shared.openapi import JSON, Answer, Operation, Parameter

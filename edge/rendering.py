@@ -7,7 +7,7 @@ in one currency, where prices move).
 
 from typing import NamedTuple
 
-from edge.caches import load_stock
+from edge.caches import load_stock, peek_stock
 from edge.isolate import Isolate, Recipe, ToldStock
 from edge.ports import Services
 from shared.catalogue.manifest import Manifest
@@ -45,7 +45,7 @@ async def render_overlay(services: Services, manifest: Manifest, key: ContextKey
     if template is None:
         template = _compile(manifest, key, services.config.origin_url)
         isolate.templates[recipe.template] = template
-    found = await load_stock(services, recipe.drops)
+    found = peek_stock(services, recipe.drops) or await load_stock(services, recipe.drops)
     now_ms = services.now_ms()
     told = _tell(isolate, recipe, template, found, now_ms)
     return fill_html(template, told) if key.edge_url else fill_json(template, told, now_ms)
