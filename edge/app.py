@@ -26,7 +26,7 @@ from edge.answers import (
 )
 from edge.asking import MAX_CONTEXT_TEXT, base_url, choose_format, read_headers, read_text, read_wishes
 from edge.caches import is_identifier, is_known_absent, load_manifest, load_stock, peek_manifest, peek_stock
-from edge.claiming import MAX_BODY_BYTES, ClaimRequest, give_claim
+from edge.claiming import MAX_BODY_BYTES, ClaimRequest, give_claim, read_usual
 from edge.limiting import limit_network, limit_viewer
 from edge.ports import BODY, SERVICES, Services
 from edge.rendering import ContextKey, drops_of, render_overlay
@@ -104,7 +104,7 @@ async def get_overlay(request: Request) -> Response:
     if media_type is None:
         return answer_problem(Problem(code=Code.NOT_ACCEPTABLE, detail=f"{JSON} or {operations.HTML}."))
     clip = scope["path_params"]["clip"]
-    manifest = peek_manifest(services, clip) or await load_manifest(services, clip)
+    manifest = peek_manifest(services, clip, started_ms) or await load_manifest(services, clip)
     if isinstance(manifest, Problem):
         return answer_problem(manifest)
     edge_url = (services.config.public_url or base_url(scope, headers)) if media_type == operations.HTML else ""
@@ -118,16 +118,16 @@ async def get_overlay(request: Request) -> Response:
         services.place.country,
         edge_url,
     )
-    body = await render_overlay(services, manifest, key)
+    body = await render_overlay(services, manifest, key, started_ms)
     took_ms = services.now_ms() - started_ms
     if edge_url:
         return answer_document(body, took_ms, edge_url, services.config.origin_url)
     return answer_overlay(body, took_ms)
 
 
-async def _read_tap(request: Request, services: Services) -> ClaimRequest | Problem:
+async def _read_tap(request: Request, services: Services, now_ms: int) -> ClaimRequest | Problem:
     """Read a tap, unless there were too many; a network that is limited costs no reading."""
-    asking = limit_network(services, "claims")
+    asking = limit_network(services, "claims", now_ms)
     if asking is not None and (limited := await asking):
         return limited
     body = _take_body(request.scope, MAX_BODY_BYTES)
@@ -135,53 +135,54 @@ async def _read_tap(request: Request, services: Services) -> ClaimRequest | Prob
         body = await _read_body(request, MAX_BODY_BYTES)
     if isinstance(body, Problem):
         return body
-    if not _is_clean_text(body):
-        return Problem(code=Code.MALFORMED_JSON)
-    tap = decode_body(body, _CLAIM_DECODER, MAX_BODY_BYTES, _CLAIM_NAMES)
+    tap = read_usual(body) or _decode_tap(body)
     if isinstance(tap, Problem):
         return tap
-    asking = limit_viewer(services, tap.viewer)
+    asking = limit_viewer(services, tap.viewer, now_ms)
     return tap if asking is None else await asking or tap
 
 
-def _is_clean_text(body: bytes) -> bool:
-    """Return whether a tap is text as it was sent: a runtime may have put U+FFFD in the place of what was none."""
+def _decode_tap(body: bytes) -> ClaimRequest | Problem:
+    """Read a tap that is written in any way; a runtime may have put U+FFFD in the place of what was no text."""
     try:
-        return "\ufffd" not in body.decode()
+        clean = "\ufffd" not in body.decode()
     except UnicodeDecodeError:
-        return False
+        clean = False
+    if not clean:
+        return Problem(code=Code.MALFORMED_JSON)
+    return decode_body(body, _CLAIM_DECODER, MAX_BODY_BYTES, _CLAIM_NAMES)
 
 
 async def post_claim(request: Request) -> Response:
     """Answer a tap with a signed claim."""
     services = _services(request)
     started_ms = services.now_ms()
-    tap = await _read_tap(request, services)
+    tap = await _read_tap(request, services, started_ms)
     if isinstance(tap, Problem):
         return answer_problem(tap)
-    manifest = peek_manifest(services, tap.clip) or await load_manifest(services, tap.clip)
+    manifest = peek_manifest(services, tap.clip, started_ms) or await load_manifest(services, tap.clip)
     if isinstance(manifest, Problem):
         return answer_problem(manifest)
     offer = find_offer(manifest, tap.offer)
     if offer is None:
         return answer_problem(Problem(code=Code.OFFER_UNKNOWN))
     drops = drops_of(manifest)
-    snapshots = peek_stock(services, drops) or await load_stock(services, drops)
-    drop = offer.terms.drop
-    given = give_claim(services, manifest, offer, snapshots.get(drop), tap)
+    snapshots = peek_stock(services, drops, started_ms) or await load_stock(services, drops)
+    drop, now_ms = offer.terms.drop, services.now_ms()  # some of this may have waited
+    given = give_claim(services, manifest, offer, snapshots.get(drop), tap, now_ms)
     if isinstance(given, Problem):
         report_refusal(services, drop=drop, clip=manifest.clip, offer=offer.offer, code=given.code)
         return answer_problem(given)
     if given.event is not None:
-        report(services, (given.event,))
-    return answer_json(given.body, 201, services.now_ms() - started_ms)
+        report(services, (given.event,), now_ms)
+    return answer_json(given.body, 201, now_ms - started_ms)
 
 
 async def post_events(request: Request) -> Response:
     """Take what a browser reports of itself."""
     services = _services(request)
     started_ms = services.now_ms()
-    asking = limit_network(services, "beacons")
+    asking = limit_network(services, "beacons", started_ms)
     if asking is not None and (limited := await asking):
         services.isolate.beacons_refused += 1
         return answer_problem(limited)

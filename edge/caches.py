@@ -27,11 +27,10 @@ def is_identifier(text: str) -> bool:
     return _IDENTIFIER.fullmatch(text) is not None
 
 
-def peek_manifest(services: Services, clip: str) -> Manifest | None:
+def peek_manifest(services: Services, clip: str, now_ms: int) -> Manifest | None:
     """Return a clip's manifest while it need not be read again, without a coroutine; else None."""
     entry = services.isolate.manifests.get(clip)
-    fresh = entry is not None and services.now_ms() - entry.read_at_ms < MANIFEST_FRESH_MS
-    return entry.value if entry is not None and fresh else None
+    return entry.value if entry is not None and now_ms - entry.read_at_ms < MANIFEST_FRESH_MS else None
 
 
 async def load_manifest(services: Services, clip: str) -> Manifest | Problem:
@@ -64,12 +63,10 @@ async def _read_manifest(
     return fresh
 
 
-def peek_stock(services: Services, drops: tuple[str, ...]) -> dict[str, StockSnapshot] | None:
+def peek_stock(services: Services, drops: tuple[str, ...], now_ms: int) -> dict[str, StockSnapshot] | None:
     """Return what `load_stock` returns while nothing of it is due, without a coroutine; else None."""
     fresh = services.isolate.fresh.get(drops)
-    if fresh is not None and fresh.from_ms <= services.now_ms() < fresh.until_ms:
-        return fresh.found
-    return None
+    return fresh.found if fresh is not None and fresh.from_ms <= now_ms < fresh.until_ms else None
 
 
 async def load_stock(services: Services, drops: tuple[str, ...]) -> dict[str, StockSnapshot]:
@@ -77,10 +74,10 @@ async def load_stock(services: Services, drops: tuple[str, ...]) -> dict[str, St
 
     It is the same dictionary for as long as nothing has changed, and nobody may change it.
     """
-    known = peek_stock(services, drops)
+    now_ms = services.now_ms()
+    known = peek_stock(services, drops, now_ms)
     if known is not None:
         return known
-    now_ms = services.now_ms()
     # All of them, not the first alone: each drop that is due must be leased.
     due = [drop for drop in drops if _is_due(services, drop, now_ms)]
     if due:

@@ -4,7 +4,8 @@ The same tap (drop, viewer, idempotency key) is the same claim: an isolate repea
 another node gives a token with the same id, which the origin settles once.
 """
 
-from typing import Final
+import re
+from typing import Any, Final
 
 from edge.forms import ClaimForm
 from edge.isolate import GivenClaim, Isolate
@@ -46,6 +47,35 @@ class ClaimRequest(Strict, frozen=True, kw_only=True):
     currency: CurrencyCode | None = None
 
 
+def _within(text: Any) -> str:  # noqa: ANN401 - a type of `shared.structs`
+    """Return the pattern of a text, without its ends."""
+    pattern: str = text.__metadata__[0].pattern
+    return f"({pattern.removeprefix('^').removesuffix('$(?!' + chr(92) + 'n)')})"
+
+
+_USUAL: Final = re.compile(
+    rf'{{"clip":"{_within(Identifier)}","offer":"{_within(Identifier)}","viewer":"{_within(Thumbprint)}",'
+    rf'"idempotency_key":"{_within(IdempotencyKey)}"(?:,"quantity":([1-9][0-9]?|100))?'
+    rf'(?:,"currency":"{_within(CurrencyCode)}")?}}'
+)
+
+
+def read_usual(body: bytes) -> ClaimRequest | None:
+    """Read a tap as browsers write it; None for all else, which takes a decoder, and several times as long."""
+    found = _USUAL.fullmatch(body.decode("latin-1"))
+    if found is None:
+        return None
+    clip, offer, viewer, idempotency_key, quantity, currency = found.groups()
+    return ClaimRequest(
+        clip=clip,
+        offer=offer,
+        viewer=viewer,
+        idempotency_key=idempotency_key,
+        quantity=int(quantity) if quantity else 1,
+        currency=currency,
+    )
+
+
 class Given(Wire, frozen=True, kw_only=True):
     """A claim was given: the answer's bytes, and the event to report (None for a repeated tap)."""
 
@@ -53,11 +83,11 @@ class Given(Wire, frozen=True, kw_only=True):
     event: ClaimIssued | None
 
 
-def give_claim(
-    services: Services, manifest: Manifest, offer: Offer, snapshot: StockSnapshot | None, tap: ClaimRequest
+def give_claim(  # noqa: PLR0913, PLR0917 - what it is decided on
+    services: Services, manifest: Manifest, offer: Offer, snapshot: StockSnapshot | None, tap: ClaimRequest, now_ms: int
 ) -> Given | Problem:
     """Decide one tap, and make the claim."""
-    isolate, now_ms, drop = services.isolate, services.now_ms(), offer.terms.drop
+    isolate, drop = services.isolate, offer.terms.drop
     price = _choose_price(offer, tap, services.place.country)
     if isinstance(price, Problem):
         return price

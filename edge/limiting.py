@@ -22,19 +22,19 @@ Asking = Coroutine[Any, Any, Problem | None]
 _GROUPS: Final = 8  # of an IPv6 address
 
 
-def limit_viewer(services: Services, viewer: str) -> Asking | None:
+def limit_viewer(services: Services, viewer: str, now_ms: int) -> Asking | None:
     """Count a tap of a viewer key. Return None when it passes by itself; else what asks the location's limit."""
     key = f"viewer {viewer}"
-    return None if _passes(services, key) else _ask(services, services.viewer_limit, key)
+    return None if _passes(services, key, now_ms) else _ask(services, services.viewer_limit, key)
 
 
-def limit_network(services: Services, what: str) -> Asking | None:
+def limit_network(services: Services, what: str, now_ms: int) -> Asking | None:
     """Count a request of the client's network for `what`, as `limit_viewer`; without an address, nothing is counted."""
     address = services.place.address
     if not address:
         return None
     key = f"{what} {name_network(address)}"
-    return None if _passes(services, key) else _ask(services, services.network_limit, key)
+    return None if _passes(services, key, now_ms) else _ask(services, services.network_limit, key)
 
 
 def name_network(address: str) -> str:
@@ -56,9 +56,9 @@ async def _ask(services: Services, limiter: RateLimiter, key: str) -> Problem | 
     return Problem(code=Code.RATE_LIMITED, retry_after_s=PERIOD_S)
 
 
-def _passes(services: Services, key: str) -> bool:
+def _passes(services: Services, key: str, now_ms: int) -> bool:
     """Count a call of this key; return whether it is one of the first that the isolate sees in its present period."""
-    calls, now_ms = services.isolate.calls.get(key), services.now_ms()
+    calls = services.isolate.calls.get(key)
     if calls is None or not 0 <= now_ms - calls.since_ms < PERIOD_S * 1000:
         calls = services.isolate.calls[key] = Calls(since_ms=now_ms)
     calls.number += 1

@@ -34,8 +34,11 @@ class ContextKey(NamedTuple):
     edge_url: str
 
 
-async def render_overlay(services: Services, manifest: Manifest, key: ContextKey) -> bytes:
-    """Return the overlay for one context, as it is now: HTML when the key has an edge address, else JSON."""
+async def render_overlay(services: Services, manifest: Manifest, key: ContextKey, asked_ms: int) -> bytes:
+    """Return the overlay for one context, as it is now: HTML when the key has an edge address, else JSON.
+
+    `asked_ms` is the clock of before anything was waited for.
+    """
     isolate = services.isolate
     recipe = isolate.recipes.get(key)
     if recipe is None:
@@ -45,7 +48,7 @@ async def render_overlay(services: Services, manifest: Manifest, key: ContextKey
     if template is None:
         template = _compile(manifest, key, services.config.origin_url)
         isolate.templates[recipe.template] = template
-    found = peek_stock(services, recipe.drops) or await load_stock(services, recipe.drops)
+    found = peek_stock(services, recipe.drops, asked_ms) or await load_stock(services, recipe.drops)
     now_ms = services.now_ms()
     told = _tell(isolate, recipe, template, found, now_ms)
     return fill_html(template, told) if key.edge_url else fill_json(template, told, now_ms)
@@ -66,7 +69,7 @@ def _tell(
 
 def drops_of(manifest: Manifest) -> tuple[str, ...]:
     """Return the drops of a clip, in the manifest's order."""
-    return tuple(offer.terms.drop for offer in manifest.offers)
+    return tuple([offer.terms.drop for offer in manifest.offers])
 
 
 def _make_recipe(manifest: Manifest, key: ContextKey) -> Recipe:

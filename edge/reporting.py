@@ -35,9 +35,9 @@ _EVENT_BYTES: Final = 1600  # of any other: 200 characters of detail, which may 
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def report(services: Services, events: tuple[EdgeEvent, ...]) -> None:
+def report(services: Services, events: tuple[EdgeEvent, ...], now_ms: int) -> None:
     """Have events go out after the answer, all of them in one batch."""
-    isolate, place, now_ms = services.isolate, services.place, services.now_ms()
+    isolate, place = services.isolate, services.place
     size = sum(map(_size, events))
     window = isolate.window
     if window is not None and _is_over(window, place, len(events), size, now_ms):
@@ -104,12 +104,12 @@ def _size(event: EdgeEvent) -> int:
 
 def report_beacons(services: Services, beacon: Beacon) -> None:
     """Report what a browser saw; and, once, how many browsers' reports were refused before this one."""
-    isolate = services.isolate
-    report(services, report_beacon(beacon))
+    isolate, now_ms = services.isolate, services.now_ms()
+    report(services, report_beacon(beacon), now_ms)
     if isolate.beacons_refused:
         count, isolate.beacons_refused = isolate.beacons_refused, 0
-        told = Failed(clip=beacon.clip, at_ms=services.now_ms(), name="beacons_refused", detail=str(count))
-        report(services, (told,))
+        told = Failed(clip=beacon.clip, at_ms=now_ms, name="beacons_refused", detail=str(count))
+        report(services, (told,), now_ms)
 
 
 def report_refusal(services: Services, *, drop: str, clip: str, offer: str, code: Code) -> None:
@@ -122,4 +122,4 @@ def report_refusal(services: Services, *, drop: str, clip: str, offer: str, code
         isolate.suppressed += 1
         return
     suppressed, isolate.suppressed = isolate.suppressed, 0
-    report(services, (ClaimRefused(drop=drop, clip=clip, offer=offer, code=code, suppressed=suppressed),))
+    report(services, (ClaimRefused(drop=drop, clip=clip, offer=offer, code=code, suppressed=suppressed),), now_ms)

@@ -178,4 +178,7 @@ def price_unit(price: Price, terms: DropTerms, snapshot: StockSnapshot | None, n
 
 def find_offer(manifest: Manifest, offer: str) -> Offer | None:
     """Return the offer of that name, if the clip has it."""
-    return next((candidate for candidate in manifest.offers if candidate.offer == offer), None)
+    for candidate in manifest.offers:  # a generator costs as much as the whole look
+        if candidate.offer == offer:
+            return candidate
+    return None

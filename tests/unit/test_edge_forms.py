@@ -55,8 +55,13 @@ def give(world: MemoryWorld, manifest: dict[str, Any], number: int, **tap: Any) 
     offer = find_offer(known, tap.pop("offer", "offer-1"))
     snapshot = tap.pop("snapshot", samples.make_snapshot())
     assert offer is not None
-    said = {"clip": known.clip, "offer": offer.offer, "viewer": f"{number:043}", "idempotency_key": f"{number:022}"}
-    given = give_claim(world.services(), known, offer, snapshot, ClaimRequest(**said, **tap))
+    said: dict[str, Any] = {
+        "clip": known.clip,
+        "offer": offer.offer,
+        "viewer": f"{number:043}",
+        "idempotency_key": f"{number:022}",
+    }
+    given = give_claim(world.services(), known, offer, snapshot, ClaimRequest(**said, **tap), world.now_ms())
     assert isinstance(given, Given)
     claim = read_claim(msgspec.json.decode(given.body)["claim"], world.claim_keys)
     assert isinstance(claim, Claim)

@@ -23,7 +23,7 @@ def world() -> MemoryWorld:
 
 
 def render(world: MemoryWorld, key: ContextKey = KEY, **manifest: Any) -> bytes:
-    return asyncio.run(render_overlay(world.services(), make_manifest(**manifest), key))
+    return asyncio.run(render_overlay(world.services(), make_manifest(**manifest), key, world.now_ms()))
 
 
 def test_a_repeated_context_is_compiled_once(world: MemoryWorld) -> None:

@@ -12,7 +12,7 @@ from tests.samples import NOW_MS
 
 
 def see(world: MemoryWorld, *clips: str) -> None:
-    report(world.services(), tuple(Viewed(clip=clip, at_ms=1) for clip in clips))
+    report(world.services(), tuple(Viewed(clip=clip, at_ms=1) for clip in clips), world.now_ms())
 
 
 def sent(world: MemoryWorld) -> list[list[str]]:
@@ -117,7 +117,7 @@ def test_the_largest_batch_is_a_message_that_the_provider_takes(world: MemoryWor
     )
     for event in (claim, view):
         for _ in range(3 * MAX_BATCH_EVENTS):
-            report(world.services(), (event,))
+            report(world.services(), (event,), world.now_ms())
     world.events.send_what_waits()
     largest = max(len(message.encode()) for message in world.events.messages)
     assert 0.8 * MOST_BYTES < largest < MAX_MESSAGE_BYTES
