@@ -9,7 +9,8 @@
 
 Each is one isolate in a process of its own, and all are asked in turn. At saturation, 32 connections each ask again
 when they have their answer. Then requests come at half of what the product sustained, open loop, and latency counts
-from when each was due.
+from when each was due. All of this is done with several processes of each, warmed up for some seconds, and figures are
+medians over them: one process differs from the next of the same program by a tenth.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -42,8 +44,10 @@ _INSTANT: Final = re.compile(rb'("(?:server_time|as_of|expires_at)_ms":|"claim":
 
 
 class Effort(NamedTuple):
-    """How much is measured."""
+    """How much is measured: rounds are of each of the processes."""
 
+    processes: int
+    warm_ms: int  # after this, the engine has compiled what is asked often for good
     rounds: int
     round_ms: int
     paced_ms: int
@@ -51,70 +55,123 @@ class Effort(NamedTuple):
     compared: int
 
 
-WHOLE: Final = Effort(rounds=3, round_ms=2000, paced_ms=4000, cold_starts=3, compared=400)
-QUICK: Final = Effort(rounds=1, round_ms=1000, paced_ms=800, cold_starts=1, compared=60)
+WHOLE: Final = Effort(processes=3, warm_ms=4000, rounds=3, round_ms=1500, paced_ms=4000, cold_starts=3, compared=400)
+QUICK: Final = Effort(processes=1, warm_ms=500, rounds=1, round_ms=800, paced_ms=800, cold_starts=1, compared=60)
 
 
 class Kind(NamedTuple):
-    """A kind of request: the file that has ten thousand of them, and the status of a good answer."""
+    """A kind of request: the file that has ten thousand of them, the status of a good answer, and who is asked."""
 
     requests: Path
     status: int
+    asked: tuple[str, ...]
 
 
 class EdgeBench:
-    """The running edges, and the load generator in front of them.
+    """The edges' folders, what runs them, and the load generator.
 
-    Attributes:
-        spent: of each edge, processor time (microseconds) and requests of all rounds at saturation.
+    Args:
+        origin_url: where they read manifests and stock.
+        first: a request that boots an interpreter.
     """
 
-    def __init__(self, nodes: dict[str, Node], load: Load, effort: Effort) -> None:
-        self.nodes, self.load, self.effort = nodes, load, effort
-        self.spent: dict[str, list[tuple[float, int]]] = {}
+    def __init__(self, folders: dict[str, Path], origin_url: str, first: str, load: Load, effort: Effort) -> None:
+        self._folders, self._origin_url, self._first, self._load = folders, origin_url, first, load
+        self._effort = effort
 
-    async def measure(self, kind: Kind, names: tuple[str, ...]) -> dict[str, Any]:
-        """Measure one kind of request: how many, then how fast."""
-        self.spent = {name: [] for name in names}
-        rates = await run_in_turn({name: self._saturating(name, kind) for name in names}, self.effort.rounds)
-        rate = statistics.median(rates[PRODUCT]) / 2
-        paced = await self._pace(kind, (PRODUCT, JAVASCRIPT), rate)
-        return {
-            "requests_per_s": {name: summarise("requests/s", rounds) for name, rounds in rates.items()},
-            "vs_javascript": ratio(rates[PRODUCT], rates[JAVASCRIPT]),
-            "vs_sdk_adapter": ratio(rates[PRODUCT], rates[SDK_ADAPTER]),
-            "cpu_us_per_request": {name: _cpu_us(spent[1:]) for name, spent in self.spent.items()},
-            "rate_per_s": round(rate),
-            "latency": {name: _latency(rounds) for name, rounds in paced.items()},
-            "p99_vs_javascript": ratio(
-                [figures.p99_ms for figures in paced[PRODUCT]], [figures.p99_ms for figures in paced[JAVASCRIPT]]
-            ),
-        }
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[dict[str, Node]]:
+        """Run new processes of all edges."""
+        program = self._folders[PRODUCT] / "bin" / "workerd"
+        async with contextlib.AsyncExitStack() as stack:
+            nodes = {
+                name: await stack.enter_async_context(running(folder, program, self._origin_url))
+                for name, folder in self._folders.items()
+            }
+            for node in nodes.values():
+                await node.ask(self._first)
+            yield nodes
 
-    def _saturating(self, name: str, kind: Kind) -> Contender:
-        status = 200 if name == HELLO else kind.status
+    async def measure(self, kinds: dict[str, Kind]) -> dict[str, Any]:
+        """Measure each kind of request: how many, then how fast."""
+        found = {name: Found() for name in kinds}
+        for number in range(self._effort.processes):
+            say(f"processes {number + 1} of {self._effort.processes}, as fast as they answer")
+            async with self.running() as nodes:
+                for name, kind in kinds.items():
+                    await self._saturate(nodes, kind, found[name])
+        for number in range(self._effort.processes):
+            say(f"processes {number + 1} of {self._effort.processes}, at half of that")
+            async with self.running() as nodes:
+                for name, kind in kinds.items():
+                    await self._pace(nodes, kind, found[name])
+        return {name: _tell(of_kind) for name, of_kind in found.items()}
+
+    async def _saturate(self, nodes: dict[str, Node], kind: Kind, found: "Found") -> None:
+        for name in kind.asked:
+            await self._load.saturate(Target(nodes[name].port, kind.requests, kind.status), self._effort.warm_ms)
+        spent: dict[str, list[tuple[float, int]]] = {name: [] for name in kind.asked}
+        contenders = {name: self._saturating(nodes[name], kind, spent[name]) for name in kind.asked}
+        rates = await run_in_turn(contenders, self._effort.rounds)
+        for name in kind.asked:
+            found.rates.setdefault(name, []).extend(rates[name])
+            found.spent.setdefault(name, []).extend(spent[name][1:])  # the first warms up
+
+    def _saturating(self, node: Node, kind: Kind, spent: list[tuple[float, int]]) -> Contender:
+        target = Target(node.port, kind.requests, kind.status)
 
         async def run() -> float:
-            node = self.nodes[name]
             began_s = node.cpu_s()
-            target = Target(node.port, kind.requests, status)
-            done = await self.load.saturate(target, self.effort.round_ms)
+            done = await self._load.saturate(target, self._effort.round_ms)
             ended_s = node.cpu_s()
             if began_s is not None and ended_s is not None:
-                self.spent[name].append((1e6 * (ended_s - began_s), done.answered))
+                spent.append((1e6 * (ended_s - began_s), done.answered))
             return done.rps
 
         return run
 
-    async def _pace(self, kind: Kind, names: tuple[str, ...], rate: float) -> dict[str, list[Paced]]:
-        figures: dict[str, list[Paced]] = {name: [] for name in names}
-        for number in range(self.effort.rounds):
-            for name in names:
-                target = Target(self.nodes[name].port, kind.requests, kind.status)
-                paced = await self.load.pace(target, self.effort.paced_ms, rate)
-                say(f"{rate:,.0f} a second, round {number + 1}: {name}: p99 {paced.p99_ms:.1f} ms")
-                figures[name].append(paced)
-        return figures
+    async def _pace(self, nodes: dict[str, Node], kind: Kind, found: "Found") -> None:
+        for name in (PRODUCT, JAVASCRIPT):
+            target = Target(nodes[name].port, kind.requests, kind.status)
+            await self._load.saturate(target, self._effort.warm_ms)
+            paced = await self._load.pace(target, self._effort.paced_ms, found.rate)
+            say(f"{found.rate:,.0f} a second: {name}: p99 {paced.p99_ms:.1f} ms")
+            found.paced.setdefault(name, []).append(paced)
+
+
+@dataclass
+class Found:
+    """What was measured of one kind of request, by edge: over all processes, and in each the same order of edges.
+
+    Attributes:
+        rates: requests a second, at saturation.
+        spent: processor time (microseconds) and requests of the same rounds.
+        paced: latencies at half of what the product sustained.
+    """
+
+    rates: dict[str, list[float]] = field(default_factory=dict)
+    spent: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    paced: dict[str, list[Paced]] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        """Half of what the product sustained."""
+        return statistics.median(self.rates[PRODUCT]) / 2
+
+
+def _tell(found: Found) -> dict[str, Any]:
+    rates, paced = found.rates, found.paced
+    return {
+        "requests_per_s": {name: summarise("requests/s", rounds) for name, rounds in rates.items()},
+        "vs_javascript": ratio(rates[PRODUCT], rates[JAVASCRIPT]),
+        "vs_sdk_adapter": ratio(rates[PRODUCT], rates[SDK_ADAPTER]),
+        "cpu_us_per_request": {name: _cpu_us(spent) for name, spent in found.spent.items()},
+        "rate_per_s": round(found.rate),
+        "latency": {name: _latency(rounds) for name, rounds in paced.items()},
+        "p99_vs_javascript": ratio(
+            [figures.p99_ms for figures in paced[PRODUCT]], [figures.p99_ms for figures in paced[JAVASCRIPT]]
+        ),
+    }
 
 
 def _cpu_us(spent: list[tuple[float, int]]) -> float | None:
@@ -165,15 +222,6 @@ async def _measure_cold(folder: Path, program: Path, origin_url: str, effort: Ef
     }
 
 
-@contextlib.asynccontextmanager
-async def _all_running(folders: dict[str, Path], program: Path, origin_url: str) -> AsyncIterator[dict[str, Node]]:
-    async with contextlib.AsyncExitStack() as stack:
-        yield {
-            name: await stack.enter_async_context(running(folder, program, origin_url))
-            for name, folder in folders.items()
-        }
-
-
 def _write_folders(folder: Path) -> dict[str, Path]:
     product = write_bundle(folder / PRODUCT)
     return {
@@ -191,20 +239,18 @@ async def _measure(folder: Path, origin_url: str, effort: Effort) -> dict[str, A
     overlays = [ask_overlay(context) for context in contexts]
     claims = [asked for context in contexts if (asked := ask_claim(context))]
     cold = {name: await _measure_cold(folders[name], program, origin_url, effort) for name in (PRODUCT, JAVASCRIPT)}
-    async with _all_running(folders, program, origin_url) as nodes, load_generator() as load:
-        for node in nodes.values():
-            await node.ask(overlays[0])  # the interpreters boot now, and not in a round
+    async with load_generator() as load:
+        bench = EdgeBench(folders, origin_url, overlays[0], load, effort)
         say(f"comparing {2 * effort.compared} answers of product and JavaScript")
-        for requests in (overlays, claims):
-            await compare_answers(nodes[PRODUCT], nodes[JAVASCRIPT], requests[: effort.compared])
-        bench = EdgeBench(nodes, load, effort)
-        overlay = Kind(write_requests(folder / "overlays.json", overlays), 200)
-        claim = Kind(write_requests(folder / "claims.json", claims), 201)
-        return {
-            "overlay": await bench.measure(overlay, (PRODUCT, JAVASCRIPT, SDK_ADAPTER, HELLO)),
-            "claim": await bench.measure(claim, (PRODUCT, JAVASCRIPT, SDK_ADAPTER)),
-            "cold": cold,
+        async with bench.running() as nodes:
+            for requests in (overlays, claims):
+                await compare_answers(nodes[PRODUCT], nodes[JAVASCRIPT], requests[: effort.compared])
+        apps = (PRODUCT, JAVASCRIPT, SDK_ADAPTER)
+        kinds = {
+            "overlay": Kind(write_requests(folder / "overlays.json", overlays), 200, (*apps, HELLO)),
+            "claim": Kind(write_requests(folder / "claims.json", claims), 201, apps),
         }
+        return {**await bench.measure(kinds), "cold": cold}
 
 
 def measure(*, quick: bool = False) -> dict[str, Any]:
