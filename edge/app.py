@@ -32,7 +32,7 @@ from edge.ports import BODY, SERVICES, Services
 from edge.rendering import ContextKey, drops_of, render_overlay
 from edge.reporting import report, report_beacons, report_refusal
 from edge.routing import Front
-from shared.catalogue.manifest import find_offer
+from shared.catalogue.manifest import Manifest, find_offer
 from shared.catalogue.stock import StockSnapshot, report_stock
 from shared.insight.events import MAX_BEACON_BYTES, Beacon, BeaconAccepted
 from shared.openapi import JSON, build_document
@@ -103,8 +103,10 @@ async def get_overlay(request: Request) -> Response:
     media_type = choose_format(read_text(headers, b"accept"))
     if media_type is None:
         return answer_problem(Problem(code=Code.NOT_ACCEPTABLE, detail=f"{JSON} or {operations.HTML}."))
-    clip = scope["path_params"]["clip"]
-    manifest = peek_manifest(services, clip, started_ms) or await load_manifest(services, clip)
+    clip, now_ms = scope["path_params"]["clip"], started_ms
+    manifest: Manifest | Problem | None = peek_manifest(services, clip, now_ms)
+    if manifest is None:
+        manifest, now_ms = await load_manifest(services, clip), services.now_ms()
     if isinstance(manifest, Problem):
         return answer_problem(manifest)
     edge_url = (services.config.public_url or base_url(scope, headers)) if media_type == operations.HTML else ""
@@ -118,7 +120,7 @@ async def get_overlay(request: Request) -> Response:
         services.place.country,
         edge_url,
     )
-    body = await render_overlay(services, manifest, key, started_ms)
+    body = await render_overlay(services, manifest, key, now_ms)
     took_ms = services.now_ms() - started_ms
     if edge_url:
         return answer_document(body, took_ms, edge_url, services.config.origin_url)
@@ -160,15 +162,19 @@ async def post_claim(request: Request) -> Response:
     tap = await _read_tap(request, services, started_ms)
     if isinstance(tap, Problem):
         return answer_problem(tap)
-    manifest = peek_manifest(services, tap.clip, started_ms) or await load_manifest(services, tap.clip)
+    now_ms = services.now_ms()  # the tap may have been waited for
+    manifest: Manifest | Problem | None = peek_manifest(services, tap.clip, now_ms)
+    if manifest is None:
+        manifest, now_ms = await load_manifest(services, tap.clip), services.now_ms()
     if isinstance(manifest, Problem):
         return answer_problem(manifest)
     offer = find_offer(manifest, tap.offer)
     if offer is None:
         return answer_problem(Problem(code=Code.OFFER_UNKNOWN))
-    drops = drops_of(manifest)
-    snapshots = peek_stock(services, drops, started_ms) or await load_stock(services, drops)
-    drop, now_ms = offer.terms.drop, services.now_ms()  # some of this may have waited
+    drops, drop = drops_of(manifest), offer.terms.drop
+    snapshots = peek_stock(services, drops, now_ms)
+    if snapshots is None:
+        snapshots, now_ms = await load_stock(services, drops), services.now_ms()
     given = give_claim(services, manifest, offer, snapshots.get(drop), tap, now_ms)
     if isinstance(given, Problem):
         report_refusal(services, drop=drop, clip=manifest.clip, offer=offer.offer, code=given.code)

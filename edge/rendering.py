@@ -34,11 +34,8 @@ class ContextKey(NamedTuple):
     edge_url: str
 
 
-async def render_overlay(services: Services, manifest: Manifest, key: ContextKey, asked_ms: int) -> bytes:
-    """Return the overlay for one context, as it is now: HTML when the key has an edge address, else JSON.
-
-    `asked_ms` is the clock of before anything was waited for.
-    """
+async def render_overlay(services: Services, manifest: Manifest, key: ContextKey, now_ms: int) -> bytes:
+    """Return the overlay for one context, as it is now: HTML when the key has an edge address, else JSON."""
     isolate = services.isolate
     recipe = isolate.recipes.get(key)
     if recipe is None:
@@ -48,8 +45,9 @@ async def render_overlay(services: Services, manifest: Manifest, key: ContextKey
     if template is None:
         template = _compile(manifest, key, services.config.origin_url)
         isolate.templates[recipe.template] = template
-    found = peek_stock(services, recipe.drops, asked_ms) or await load_stock(services, recipe.drops)
-    now_ms = services.now_ms()
+    found = peek_stock(services, recipe.drops, now_ms)
+    if found is None:
+        found, now_ms = await load_stock(services, recipe.drops), services.now_ms()
     told = _tell(isolate, recipe, template, found, now_ms)
     return fill_html(template, told) if key.edge_url else fill_json(template, told, now_ms)
 

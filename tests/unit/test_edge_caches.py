@@ -1,10 +1,13 @@
 """The isolate's caches: who reads again, what is kept, and what never comes back."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from starlette.types import Message
 
+from edge.bridge import make_scope
 from edge.caches import (
     LEASE_MS,
     LEASED_LOOK_MS,
@@ -19,7 +22,7 @@ from shared.catalogue.manifest import Manifest
 from shared.catalogue.stock import FRESH_MS, FUTURE_LEEWAY_MS, StockSnapshot, StockSnapshots
 from shared.overlay.telling import OverlayTemplate
 from shared.problems import Code, Problem
-from tests.edge_world import MemoryWorld
+from tests.edge_world import AsgiClient, MemoryWorld
 from tests.samples import NOW_MS, encode, manifest_document
 
 
@@ -304,3 +307,34 @@ def test_two_isolates_share_nothing() -> None:
     one, other = Isolate(), Isolate()
     one.manifests["a"] = Entry(None, NOW_MS)
     assert "a" not in other.manifests
+
+
+def test_what_was_fresh_when_a_slow_tap_began_is_read_again(world: MemoryWorld) -> None:
+    tap = {"clip": "clip-1", "offer": "offer-1", "viewer": "v" * 43, "idempotency_key": "k" * 22}
+    headers = {"content-type": "application/json"}
+    client = AsgiClient(world)
+    assert client.request("POST", "/v1/claims", headers, encode(tap)).status == 201
+    read = len(world.manifests.reads), len(world.stock.reads)
+
+    def pieces() -> Iterator[bytes]:
+        yield encode({**tap, "idempotency_key": "l" * 22})
+        world.wait_ms(MANIFEST_FRESH_MS)  # the client takes its time
+        yield b""
+
+    scope = make_scope(
+        "POST", "https://edge.example/v1/claims", [(b"content-type", b"application/json")], world.services()
+    )
+    rest = pieces()
+
+    async def receive() -> Message:
+        piece = next(rest)
+        return {"type": "http.request", "body": piece, "more_body": bool(piece)}
+
+    async def send(_: Message) -> None:
+        pass
+
+    async def ask() -> None:
+        await client.app(scope, receive, send)
+
+    asyncio.run(ask())
+    assert (len(world.manifests.reads), len(world.stock.reads)) == (read[0] + 1, read[1] + 1)
