@@ -45,9 +45,7 @@ from shared.structs import Wire
 
 BATCH_SIZE: Final = 100  # the provider's limit for one pull
 VISIBILITY_MS: Final = 30_000  # longer than a batch takes to store, shorter than a person waits
-MOST_BYTES: Final = (
-    512 * 1024
-)  # of messages in one transaction: some hundred claims; what an edge posts at once is less
+MOST_BYTES: Final = 512 * 1024  # of messages in one transaction: some hundred claims, as many as an edge posts at once
 SLOWEST_S: Final = 10.0
 
 log = structlog.get_logger(__name__)

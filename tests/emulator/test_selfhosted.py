@@ -10,7 +10,7 @@ import signal
 import stat
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,22 +19,9 @@ from origin.insight.edges import MAX_MESSAGES
 from scripts.selfhosting import verify, write_node
 from scripts.vendoring import BundleError
 from tests.contract.edge_driver import Edge, decode_batches
-from tests.emulator.edge_program import Clock
-from tests.emulator.origin_double import EDGE_KEY, OriginDouble, serve_origin
+from tests.emulator.origin_double import EDGE_KEY, OriginDouble
 from tests.emulator.program import ROOT
 from tests.emulator.workerd_program import CLAIM_KEYS, Node, free_address, running_node
-
-
-@pytest.fixture
-def origin() -> Iterator[OriginDouble]:
-    with serve_origin(Clock().now_ms) as origin:
-        yield origin
-
-
-@pytest.fixture
-def node(edge_node: Path, origin: OriginDouble, tmp_path: Path) -> Iterator[Node]:
-    with running_node(edge_node, origin.url, tmp_path / "state") as node:
-        yield node
 
 
 def test_the_folder_has_no_node_no_miniflare_and_no_code_generation(edge_node: Path) -> None:

@@ -3,29 +3,13 @@
 import contextlib
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
-import pytest
 
 from tests.contract.edge_driver import Edge, decode_batches
-from tests.emulator.edge_program import Clock
-from tests.emulator.origin_double import OriginDouble, serve_origin
-from tests.emulator.workerd_program import Node, running_node
-
-
-@pytest.fixture
-def origin() -> Iterator[OriginDouble]:
-    with serve_origin(Clock().now_ms) as origin:
-        yield origin
-
-
-@pytest.fixture
-def node(edge_node: Path, origin: OriginDouble, tmp_path: Path) -> Iterator[Node]:
-    with running_node(edge_node, origin.url, tmp_path / "state") as node:
-        yield node
+from tests.emulator.origin_double import OriginDouble
+from tests.emulator.workerd_program import Node
 
 
 def test_what_was_acknowledged_outlives_a_kill_at_any_moment(node: Node, origin: OriginDouble) -> None:
@@ -69,4 +53,4 @@ def test_what_goes_out_with_another_requests_report_outlives_a_kill_too(node: No
     once = {(batch.node, batch.seq): batch.events for batch in decode_batches(origin.messages)}
     told = Counter(event.clip for events in once.values() for event in events)
     assert Counter(acknowledged) - told == Counter()
-    assert len(once) < sum(told.values()) / 2  # else nothing went out together, and this shows nothing
+    assert len(once) < sum(told.values())  # else nothing went out together, and this shows nothing
