@@ -63,10 +63,7 @@ def _take_body(scope: Scope, max_bytes: int) -> bytes | Problem | None:
 async def _read_body(request: Request, max_bytes: int) -> bytes | Problem:
     """Read a body of a type that is taken, and never more than one chunk beyond `max_bytes`."""
     taken = _take_body(request.scope, max_bytes)
-    if taken is not None:
-        return taken
-    body = await _gather(request, max_bytes)
-    return body if len(body) <= max_bytes else _too_large(max_bytes)
+    return await _gather(request, max_bytes) if taken is None else taken
 
 
 def _refuse_undecodable(headers: dict[bytes, bytes], max_bytes: int) -> Problem | None:
@@ -80,7 +77,7 @@ def _refuse_undecodable(headers: dict[bytes, bytes], max_bytes: int) -> Problem 
     return None
 
 
-async def _gather(request: Request, max_bytes: int) -> bytes:
+async def _gather(request: Request, max_bytes: int) -> bytes | Problem:
     body, more = b"", True
     while more and len(body) <= max_bytes:
         message = await request.receive()
@@ -88,7 +85,7 @@ async def _gather(request: Request, max_bytes: int) -> bytes:
             raise ClientDisconnect
         body += message.get("body", b"")
         more = message.get("more_body", False)
-    return body
+    return body if len(body) <= max_bytes else _too_large(max_bytes)
 
 
 def _too_large(max_bytes: int) -> Problem:
@@ -134,7 +131,7 @@ async def _read_tap(request: Request, services: Services, now_ms: int) -> ClaimR
         return limited
     body = _take_body(request.scope, MAX_BODY_BYTES)
     if body is None:
-        body = await _read_body(request, MAX_BODY_BYTES)
+        body = await _gather(request, MAX_BODY_BYTES)
     if isinstance(body, Problem):
         return body
     tap = read_usual(body) or _decode_tap(body)

@@ -47,10 +47,13 @@ class ClaimRequest(Strict, frozen=True, kw_only=True):
     currency: CurrencyCode | None = None
 
 
+_END: Final = r"$(?!\n)"
+
+
 def _within(text: Any) -> str:  # noqa: ANN401 - a type of `shared.structs`
     """Return the pattern of a text, without its ends."""
     pattern: str = text.__metadata__[0].pattern
-    return f"({pattern.removeprefix('^').removesuffix('$(?!' + chr(92) + 'n)')})"
+    return f"({pattern.removeprefix('^').removesuffix(_END)})"
 
 
 _USUAL: Final = re.compile(

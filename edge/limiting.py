@@ -18,8 +18,9 @@ from shared.problems import Code, Problem
 PERIOD_S: Final = 10  # of both limits in wrangler.toml: the platform knows 10 and 60
 UNASKED: Final = 5
 _MAX_ADDRESS: Final = 64
-Asking = Coroutine[Any, Any, Problem | None]
 _GROUPS: Final = 8  # of an IPv6 address
+
+Asking = Coroutine[Any, Any, Problem | None]
 
 
 def limit_viewer(services: Services, viewer: str, now_ms: int) -> Asking | None:
