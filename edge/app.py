@@ -25,7 +25,16 @@ from edge.answers import (
     answer_problem,
 )
 from edge.asking import MAX_CONTEXT_TEXT, base_url, choose_format, read_headers, read_text, read_wishes
-from edge.caches import is_identifier, is_known_absent, load_manifest, load_stock, peek_manifest, peek_stock
+from edge.caches import (
+    MANIFEST_USABLE_MS,
+    STOCK_USABLE_MS,
+    is_identifier,
+    is_known_absent,
+    load_manifest,
+    load_stock,
+    peek_manifest,
+    peek_stock,
+)
 from edge.claiming import MAX_BODY_BYTES, ClaimRequest, give_claim, read_usual
 from edge.limiting import limit_network, limit_viewer
 from edge.ports import BODY, SERVICES, Services
@@ -103,7 +112,7 @@ async def get_overlay(request: Request) -> Response:
     clip, now_ms = scope["path_params"]["clip"], started_ms
     manifest: Manifest | Problem | None = peek_manifest(services, clip, now_ms)
     if manifest is None:
-        manifest, now_ms = await load_manifest(services, clip), services.now_ms()
+        manifest, now_ms = await load_manifest(services, clip, MANIFEST_USABLE_MS), services.now_ms()
     if isinstance(manifest, Problem):
         return answer_problem(manifest)
     edge_url = (services.config.public_url or base_url(scope, headers)) if media_type == operations.HTML else ""
@@ -207,7 +216,7 @@ async def get_stock(request: Request) -> Response:
     drop = request.path_params["drop"]
     if not is_identifier(drop):
         return answer_problem(Problem(code=Code.DROP_UNKNOWN))
-    snapshot: StockSnapshot | None = (await load_stock(services, (drop,))).get(drop)
+    snapshot: StockSnapshot | None = (await load_stock(services, (drop,), STOCK_USABLE_MS)).get(drop)
     if snapshot is None and is_known_absent(services, drop):
         return answer_problem(Problem(code=Code.DROP_UNKNOWN))
     now_ms = services.now_ms()

@@ -1,14 +1,14 @@
 """From a request to the ASGI app and back, in plain Python: no runtime object is touched here.
 
 The SDK's own adapter runs the app's lifespan and an event-loop task for each request, which costs ten times the app.
-Here a request's coroutine is stepped at once. If it never waits, it ends within the call and no event loop is involved;
-if it does wait, the same coroutine goes on as a task from where it is.
+Here a request's coroutine is stepped at once, and ends within the call if it never waits. If it does wait, it is gone
+on with by the promise that it waits for. There is no event loop, whose futures and tasks cost more than the request.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Final
+from functools import lru_cache, partial
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -20,6 +20,8 @@ from edge.ports import BODY, SERVICES, Services
 from edge.routing import Front
 
 ReadBody = Callable[[], Awaitable[bytes]]
+Then = Callable[[Any, Callable[[Any], Any]], Any]
+T = TypeVar("T")
 
 _ENCODER: Final = msgspec.json.Encoder()
 _KEPT_URL: Final = 256
@@ -118,36 +120,16 @@ async def _collect(app: ASGIApp, scope: dict[str, Any], receive: Receive) -> Ans
     return answer
 
 
-class _Resumed:
-    """The rest of a coroutine that has been stepped once: awaiting it goes on from what it waits for."""
+def drive(coroutine: Coroutine[Any, Any, T], then: Then, value: Any = None) -> Any:  # noqa: ANN401 - see below
+    """Step a coroutine; return its result if it ended, else the runtime's promise of it.
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], waiting_for: Any) -> None:  # noqa: ANN401 - the loop's own
-        self.coroutine = coroutine
-        self.waiting_for = waiting_for
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        waiting_for = self.waiting_for
-        while True:
-            failure: BaseException | None = None
-            sent = None
-            try:
-                sent = yield waiting_for
-            except BaseException as error:  # noqa: BLE001 - handed on, whatever it is
-                failure = error
-            try:
-                waiting_for = self.coroutine.send(sent) if failure is None else self.coroutine.throw(failure)
-            except StopIteration as ended:
-                return ended.value
-
-
-def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - what the coroutine returns, or the rest of it
-    """Step a coroutine; return its result if it ended, else an awaitable for the rest of it.
-
-    The future that a coroutine first waits for is handed to whichever task awaits the rest, which is what
-    `asyncio.Task` expects of any coroutine that it steps.
+    Args:
+        coroutine: awaits nothing but `edge.engine.Promised`, each of which yields a promise.
+        then: returns the promise of what a function makes of a promise's value, or of its error.
+        value: of the promise that it waits for; None when it has not begun.
     """
     try:
-        waiting_for = coroutine.send(None)
+        promise = coroutine.send(value)
     except StopIteration as ended:
         return ended.value
-    return _Resumed(coroutine, waiting_for)
+    return then(promise, partial(drive, coroutine, then))

@@ -1,13 +1,15 @@
 """The isolate's caches in front of the manifest store and the stock source.
 
 One request at a time reads again (a lease), the others go on with what there is; no request ever waits for another's
-I/O, which the platform forbids. What cannot be read again is served as it was: an overlay beats a blank.
+I/O, which the platform forbids. For an overlay, the one does not wait either while what there is was read not long
+ago: it reads beside its answer (`stale-while-revalidate` of RFC 5861), so that no overlay of a clip that is watched is
+late. A tap is decided on what is fresh. What cannot be read again is served as it was: an overlay beats a blank.
 """
 
 import re
 from typing import Any, Final
 
-from edge.isolate import Entry, FreshStock, Isolate
+from edge.isolate import Entry, FreshStock
 from edge.ports import Services
 from shared.catalogue.manifest import Manifest, ManifestFault, read_manifest
 from shared.catalogue.stock import FRESH_MS, StockSnapshot, is_believable
@@ -15,6 +17,9 @@ from shared.errors import ServiceAwayError
 from shared.problems import Code, Problem
 
 MANIFEST_FRESH_MS: Final = 5_000
+# Until these ages an overlay shows what there is while it is read again.
+MANIFEST_USABLE_MS: Final = 2 * MANIFEST_FRESH_MS
+STOCK_USABLE_MS: Final = 2 * FRESH_MS
 LEASE_MS: Final = 1_000  # also how long a dead service is left alone
 LEASED_LOOK_MS: Final = 25  # how long a request that does not read may miss what another has read
 NEVER_MS: Final = -1
@@ -33,34 +38,43 @@ def peek_manifest(services: Services, clip: str, now_ms: int) -> Manifest | None
     return entry.value if entry is not None and now_ms - entry.read_at_ms < MANIFEST_FRESH_MS else None
 
 
-async def load_manifest(services: Services, clip: str) -> Manifest | Problem:
-    """Return a clip's manifest: `clip_unknown` when there is none, `unavailable` when the store is away too long."""
+async def load_manifest(services: Services, clip: str, usable_ms: int = MANIFEST_FRESH_MS) -> Manifest | Problem:
+    """Return a clip's manifest: `clip_unknown` when there is none, `unavailable` when the store is away too long.
+
+    Args:
+        services: of the request.
+        clip: its identifier, as it was asked for.
+        usable_ms: until this age what there is will do while it is read again; beyond, its reading is waited for.
+    """
     entry = services.isolate.manifests.get(clip)
     if entry is None and not is_identifier(clip):
         return Problem(code=Code.CLIP_UNKNOWN)
-    if entry is None or _must_read(entry, services.now_ms(), MANIFEST_FRESH_MS):
-        entry = await _read_manifest(services, clip, entry)
+    now_ms = services.now_ms()
+    if entry is None or _must_read(entry, now_ms, MANIFEST_FRESH_MS):
+        reading = _read_manifest(services, clip)
+        if _is_usable(entry, now_ms, usable_ms):
+            services.go_on(reading)
+        else:
+            await reading
+        entry = services.isolate.manifests.get(clip) or entry
     if entry is None:
         return Problem(code=Code.UNAVAILABLE, retry_after_s=1)
     return entry.value or Problem(code=Code.CLIP_UNKNOWN)
 
 
-async def _read_manifest(
-    services: Services, clip: str, entry: Entry[Manifest | None] | None
-) -> Entry[Manifest | None] | None:
+async def _read_manifest(services: Services, clip: str) -> None:
     """Read the store; what is there but cannot be used changes nothing."""
     try:
         raw = await services.manifests.read(clip)
     except ServiceAwayError:
-        return entry
+        return
     manifest = None if raw is None else read_manifest(raw, clip)
     if isinstance(manifest, ManifestFault):
-        return entry
+        return
+    entry = services.isolate.manifests.get(clip)
     if manifest is not None and entry is not None and entry.value and entry.value.version >= manifest.version:
         manifest = entry.value  # the store is eventually consistent: never go back; and a version never changes
-    fresh = Entry(manifest, services.now_ms(), read_bytes=len(raw or ""))
-    services.isolate.manifests[clip] = fresh
-    return fresh
+    services.isolate.manifests[clip] = Entry(manifest, services.now_ms(), read_bytes=len(raw or ""))
 
 
 def peek_stock(services: Services, drops: tuple[str, ...], now_ms: int) -> dict[str, StockSnapshot] | None:
@@ -69,10 +83,15 @@ def peek_stock(services: Services, drops: tuple[str, ...], now_ms: int) -> dict[
     return fresh.found if fresh is not None and fresh.from_ms <= now_ms < fresh.until_ms else None
 
 
-async def load_stock(services: Services, drops: tuple[str, ...]) -> dict[str, StockSnapshot]:
+async def load_stock(services: Services, drops: tuple[str, ...], usable_ms: int = FRESH_MS) -> dict[str, StockSnapshot]:
     """Return the newest snapshots at hand of `drops`; a drop without any is left out.
 
     It is the same dictionary for as long as nothing has changed, and nobody may change it.
+
+    Args:
+        services: of the request.
+        drops: of a clip, in its manifest's order.
+        usable_ms: until this age what there is will do while it is read again; beyond, its reading is waited for.
     """
     now_ms = services.now_ms()
     known = peek_stock(services, drops, now_ms)
@@ -80,22 +99,31 @@ async def load_stock(services: Services, drops: tuple[str, ...]) -> dict[str, St
         return known
     # All of them, not the first alone: each drop that is due must be leased.
     due = [drop for drop in drops if _is_due(services, drop, now_ms)]
-    if due:
-        await _read_stock(services, drops)
-        now_ms = services.now_ms()
-    fresh = _gather(services.isolate, drops, now_ms)
-    services.isolate.fresh[drops] = fresh
-    return fresh.found
+    if not due:
+        return _gather(services, drops, now_ms)
+    if all(_is_usable(services.isolate.stock.get(drop), now_ms, usable_ms) for drop in drops):
+        services.go_on(_read_beside(services, drops))
+        return _gather(services, drops, now_ms)
+    await _read_stock(services, drops)
+    return _gather(services, drops, services.now_ms())
 
 
-def _gather(isolate: Isolate, drops: tuple[str, ...], now_ms: int) -> FreshStock:
+async def _read_beside(services: Services, drops: tuple[str, ...]) -> None:
+    await _read_stock(services, drops)
+    _gather(services, drops, services.now_ms())
+
+
+def _gather(services: Services, drops: tuple[str, ...], now_ms: int) -> dict[str, StockSnapshot]:
+    """Return what there is, and remember until when it need not be looked at."""
+    isolate = services.isolate
     entries = [(drop, isolate.stock.get(drop)) for drop in drops]
     found = {drop: entry.value for drop, entry in entries if entry is not None and entry.value}
     known = isolate.fresh.get(drops)  # read only now: another request may have been faster
     if known is not None and known.found == found:
         found = known.found
     until_ms = min((_look_again_ms(entry, now_ms) for _, entry in entries), default=NEVER_MS)
-    return FreshStock(found, now_ms, until_ms)
+    isolate.fresh[drops] = FreshStock(found, now_ms, until_ms)
+    return found
 
 
 def is_known_absent(services: Services, drop: str) -> bool:
@@ -146,6 +174,10 @@ def _newest(entry: Entry[StockSnapshot | None] | None, told: StockSnapshot | Non
     if known is not None and (known.version, known.as_of_ms) > (told.version, told.as_of_ms):
         return known
     return told
+
+
+def _is_usable(entry: Entry[Any] | None, now_ms: int, usable_ms: int) -> bool:
+    return entry is not None and now_ms - entry.read_at_ms < usable_ms
 
 
 def _must_read(entry: Entry[Any], now_ms: int, fresh_ms: int) -> bool:

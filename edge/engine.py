@@ -5,12 +5,12 @@ looked up once, in an isolate's first request. They belong to no request, as opp
 nothing is looked up at import, because a deploy snapshot could not hold it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Final
 
 import js
 import msgspec
-from pyodide.ffi import create_once_callable, to_js
+from pyodide.ffi import JsException, create_once_callable, to_js
 
 from edge.generations import Generations
 
@@ -21,7 +21,24 @@ _SHORT_BYTES: Final = 2048
 _KEPT_INITS: Final = 512
 _ASKED: Final = '["method","url","cf","colo","country"]'
 _AS_TEXT: Final = '{"contentType":"text"}'
+_ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any])
+
+
+class Promised:
+    """What a promise of the engine comes to, for `await` in what `edge.bridge.drive` steps; its error is raised."""
+
+    __slots__ = ("_promise",)
+
+    def __init__(self, promise: Any) -> None:  # noqa: ANN401 - an object of the runtime
+        self._promise = promise
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Hand over the promise, and take its value."""
+        value = yield self._promise
+        if isinstance(value, JsException):
+            raise value
+        return value
 
 
 class Engine:
@@ -36,13 +53,18 @@ class Engine:
         "_array_from",
         "_asked",
         "_bind",
+        "_fetch",
         "_inits",
+        "_keep",
+        "_match",
         "_new_response",
         "_parse",
+        "_read_answer",
         "_read_buffer",
         "_read_text",
         "_stringify",
         "_then",
+        "_timeout",
         "_wait",
         "as_text",
         "get_header",
@@ -60,6 +82,10 @@ class Engine:
         self._bind = function.call.bind(function.bind)
         self.get_header = function.call.bind(js.Headers.prototype.get)
         self._read_buffer, self._read_text = js.Request.prototype.arrayBuffer, js.Request.prototype.text
+        self._read_answer = js.Response.prototype.text
+        self._fetch, self._timeout = js.fetch, js.AbortSignal.timeout
+        cache = js.caches.default
+        self._match, self._keep = self.bind(cache, cache.match), self.bind(cache, cache.put)
         self._wait = self.bind(js.scheduler, js.scheduler.wait)
         # Of its own `then`, Pyodide gives a callback's result as a number.
         self._then = js.Reflect.get(js.Promise.prototype, "then")
@@ -96,6 +122,28 @@ class Engine:
     def read_text(self, request: Any) -> Any:  # noqa: ANN401 - an object of the runtime
         """Return the promise of a request's body as text; U+FFFD stands for what is none."""
         return self._array_from("1", self._read_text, request)[0]
+
+    def read_answer(self, response: Any) -> Any:  # noqa: ANN401 - an object of the runtime
+        """Return the promise of a response's body as text."""
+        return self._array_from("1", self._read_answer, response)[0]
+
+    def make_object(self, fields: dict[str, Any]) -> Any:  # noqa: ANN401 - an object of the runtime
+        """Return a plain object of what JSON can say."""
+        return self._parse(_ENCODER.encode(fields).decode())
+
+    def fetch(self, url: str, headers: dict[str, str], timeout_ms: int) -> Any:  # noqa: ANN401 - an object of the runtime
+        """Return the promise of the response to a GET request, body included."""
+        init = self.make_object({"headers": headers})
+        init.signal = self._timeout(timeout_ms)
+        return self.call(self._fetch, url, init)
+
+    def match(self, url: str) -> Any:  # noqa: ANN401 - an object of the runtime
+        """Return the promise of what the location's cache has for an address; None for nothing."""
+        return self.call(self._match, url, None)
+
+    def keep(self, url: str, response: Any) -> Any:  # noqa: ANN401 - an object of the runtime
+        """Have the location's cache keep a response; return the promise of that."""
+        return self.call(self._keep, url, response)
 
     def bind(self, owner: Any, function: Any) -> Any:  # noqa: ANN401 - objects of the runtime
         """Return a function that is called as a method of its owner."""

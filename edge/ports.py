@@ -1,8 +1,8 @@
 """What the edge needs of the world, as small ports. `edge.runtime` has them for Workers; tests have their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from edge.config import EdgeConfig
 from edge.isolate import Isolate
@@ -78,6 +78,7 @@ class Services:
         viewer_limit: of taps, by viewer key.
         network_limit: of taps and of beacons, by the client's network.
         now_ms: the clock.
+        go_on: has something done that the answer does not wait for; it waits for nothing but these services.
     """
 
     config: EdgeConfig
@@ -89,3 +90,4 @@ class Services:
     network_limit: RateLimiter
     place: Place
     now_ms: Callable[[], int]
+    go_on: Callable[[Coroutine[Any, Any, None]], None]

@@ -7,7 +7,7 @@ in one currency, where prices move).
 
 from typing import NamedTuple
 
-from edge.caches import load_stock, peek_stock
+from edge.caches import STOCK_USABLE_MS, load_stock, peek_stock
 from edge.isolate import Isolate, Recipe, ToldStock
 from edge.ports import Services
 from shared.catalogue.manifest import Manifest
@@ -47,7 +47,7 @@ async def render_overlay(services: Services, manifest: Manifest, key: ContextKey
         isolate.templates[recipe.template] = template
     found = peek_stock(services, recipe.drops, now_ms)
     if found is None:
-        found, now_ms = await load_stock(services, recipe.drops), services.now_ms()
+        found, now_ms = await load_stock(services, recipe.drops, STOCK_USABLE_MS), services.now_ms()
     told = _tell(isolate, recipe, template, found, now_ms)
     return fill_html(template, told) if key.edge_url else fill_json(template, told, now_ms)
 

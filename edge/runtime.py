@@ -5,15 +5,15 @@ the queue's own `send`: bindings are the isolate's.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-import js
 import msgspec
-from pyodide.ffi import JsException, to_js
+from pyodide.ffi import JsException
 
+from edge.bridge import Answer, drive
 from edge.config import NAMES, EdgeConfig, read_config
-from edge.engine import engine
+from edge.engine import Promised, engine
 from shared.catalogue.manifest import manifest_key
 from shared.catalogue.stock import EDGE_CACHE_S, StockSnapshots
 from shared.errors import ServiceAwayError
@@ -21,7 +21,12 @@ from shared.wire import nests_deeply
 
 _STOCK_DECODER: Final = msgspec.json.Decoder(StockSnapshots)
 _OK: Final = 200
-_senders: Final[list[Any]] = []
+_ASKED: Final = {"accept": "application/json"}
+_KEPT: Final = Answer(
+    200,
+    [(b"content-type", b"application/json"), (b"cache-control", f"public, max-age={EDGE_CACHE_S}".encode())],
+).as_init()
+_methods: Final[dict[str, Any]] = {}
 
 
 def now_ms() -> int:
@@ -35,9 +40,17 @@ def load_config(env: Any) -> EdgeConfig:  # noqa: ANN401 - the Worker's environm
     return read_config({name: value for name in NAMES if isinstance(value := getattr(env, name, None), str)})
 
 
-def as_js(fields: dict[str, Any]) -> Any:  # noqa: ANN401 - a JavaScript object
-    """Return a plain JavaScript object."""
-    return to_js(fields, dict_converter=js.Object.fromEntries)
+def _method(env: Any, binding: str, name: str) -> Any:  # noqa: ANN401 - a function of the runtime
+    """Return a binding's method, looked up once.
+
+    The SDK's wrapper converts each argument, and awaits the promise in Python. The binding takes them as they are, and
+    is the isolate's, not the request's.
+    """
+    found = _methods.get(binding)
+    if found is None:
+        owner = getattr(getattr(env, "_env", env), binding)
+        found = _methods[binding] = engine().bind(owner, getattr(owner, name))
+    return found
 
 
 class KvManifests:
@@ -49,10 +62,14 @@ class KvManifests:
     async def read(self, clip: str) -> str | None:
         """Return what is stored for a clip."""
         try:
-            found = await self._env.MANIFESTS.get(manifest_key(clip), "text")
+            found = await Promised(engine().call(_method(self._env, "MANIFESTS", "get"), manifest_key(clip), "text"))
         except JsException as error:
             raise ServiceAwayError("the manifest store does not answer") from error
-        return found if isinstance(found, str) else None
+        if isinstance(found, str):
+            return found
+        if found:
+            raise TypeError(f"the manifest store gives {type(found).__name__} instead of text")
+        return None
 
 
 class OriginStock:
@@ -65,9 +82,10 @@ class OriginStock:
     async def read(self, drops: tuple[str, ...]) -> StockSnapshots:
         """Return the snapshots of `drops`."""
         url = f"{self._config.origin_url}/v1/stock?drops={','.join(drops)}"
+        known = engine()
         try:
-            cached = await js.caches.default.match(url)
-            text = await cached.text() if cached else await self._ask_origin(url)
+            cached = await Promised(known.match(url))
+            text = await Promised(known.read_answer(cached)) if cached else await self._ask_origin(url)
             return _decode_stock(text)
         except JsException as error:
             raise ServiceAwayError("the origin does not answer") from error
@@ -75,14 +93,12 @@ class OriginStock:
             raise ServiceAwayError("the origin's stock cannot be read") from error
 
     async def _ask_origin(self, url: str) -> str:
-        signal = js.AbortSignal.timeout(self._config.stock_timeout_ms)
-        response = await js.fetch(url, as_js({"signal": signal, "headers": {"accept": "application/json"}}))
-        text: str = await response.text()
+        known = engine()
+        response = await Promised(known.fetch(url, _ASKED, self._config.stock_timeout_ms))
+        text: str = await Promised(known.read_answer(response))
         if response.status != _OK:
             raise ServiceAwayError(f"the origin answers {response.status}")
-        headers = {"content-type": "application/json", "cache-control": f"public, max-age={EDGE_CACHE_S}"}
-        copy = js.Response.new(text, as_js({"headers": headers}))
-        self._ctx.waitUntil(js.caches.default.put(url, copy))
+        self._ctx.waitUntil(known.keep(url, known.make_response(text.encode("utf-8", "replace"), _KEPT)))
         return text
 
 
@@ -102,12 +118,11 @@ class LocationLimit:
 
     async def allows(self, key: str) -> bool:
         """Count a call of `key`; without the binding there is no limit."""
-        binding = getattr(self._env, self._name, None)
-        if binding is None:
-            return True
+        known = engine()
         try:
-            return bool((await binding.limit(as_js({"key": key}))).success)
-        except JsException:
+            limit = _method(self._env, self._name, "limit")
+            return bool((await Promised(known.call(limit, known.make_object({"key": key})))).success)
+        except (AttributeError, JsException):
             return True
 
 
@@ -134,10 +149,12 @@ class QueueEvents:
 
     def _send(self, message: str) -> Any:  # noqa: ANN401 - a promise
         known = engine()
-        if not _senders:
-            # The SDK's wrapper converts each argument, and awaits the promise in Python. The binding takes both as is,
-            # and is the isolate's, not the request's.
-            queue = getattr(self._env, "_env", self._env).EVENTS
-            _senders.append(known.bind(queue, queue.send))
         # As text: bytes cross once, and a pull consumer gets them as they are.
-        return known.call(_senders[0], message, known.as_text)
+        return known.call(_method(self._env, "EVENTS", "send"), message, known.as_text)
+
+
+def go_on(ctx: Any, coroutine: Coroutine[Any, Any, None]) -> None:  # noqa: ANN401 - the request's context
+    """Step it at once; the rest of it goes on while the request is answered, and after."""
+    rest = drive(coroutine, engine().then)
+    if rest is not None:
+        ctx.waitUntil(rest)

@@ -7,6 +7,7 @@ runtime is kept, and nothing is read from clock, entropy or network while import
 import secrets
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import js
@@ -16,10 +17,10 @@ from edge.answers import PROBLEM_HEADERS, Prepared
 from edge.app import create_app
 from edge.bridge import Answer, call_app, drive, make_scope
 from edge.config import EdgeConfig
-from edge.engine import engine
+from edge.engine import Promised, engine
 from edge.isolate import Isolate
 from edge.ports import Place, Services
-from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, load_config, now_ms
+from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, go_on, load_config, now_ms
 from shared.problems import Code, Problem, encode_problem
 
 # What the app reads of a request, and nothing else: each costs a crossing.
@@ -50,18 +51,18 @@ class Default(WorkerEntrypoint):
     """Answers every request."""
 
     def fetch(self, request: Any) -> Any:  # noqa: ANN401 - the runtime's own Request and Response
-        """Answer one request: with a Response at once if nothing had to be waited for, else with the rest of it."""
+        """Answer one request: with a Response at once if nothing had to be waited for, else with the promise of it."""
         # The runtime hands over the SDK's wrapper; the object within costs fewer crossings.
         asked = _read(getattr(request, "js_object", request))
         if asked.method == "POST" and _is_short(asked):
             return self._answer_once_read(asked)
-        return drive(self._answer(asked, None))
+        return drive(self._answer(asked, None), engine().then)
 
     def _answer_once_read(self, asked: _Asked) -> Any:  # noqa: ANN401
         """Read the body, then answer: as a promise of the runtime's own, which costs no event loop."""
 
         def answer(read: Any) -> Any:  # noqa: ANN401
-            return drive(self._answer(asked, _as_bytes(read, asked)))
+            return drive(self._answer(asked, _as_bytes(read, asked)), known.then)
 
         known = engine()
         # Text takes half of the time that a buffer takes; but what is no text cannot be told from it any more.
@@ -70,7 +71,7 @@ class Default(WorkerEntrypoint):
 
     async def _answer(self, asked: _Asked, body: bytes | None) -> Any:  # noqa: ANN401
         async def read_body() -> bytes:
-            read: bytes = (await asked.request.arrayBuffer()).to_bytes()
+            read: bytes = (await Promised(engine().read_buffer(asked.request))).to_bytes()
             return read
 
         answer: Answer | Prepared
@@ -97,6 +98,7 @@ class Default(WorkerEntrypoint):
             network_limit=LocationLimit(self.env, "NETWORK_LIMIT"),
             place=place,
             now_ms=now_ms,
+            go_on=partial(go_on, self.ctx),
         )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -120,6 +120,7 @@ class MemoryWorld:
         self.config = EdgeConfig(
             origin_url=self.origin_url, issuer=self.issuer, claim_keys=self.claim_keys, public_url=public_url
         )
+        self.left: list[Coroutine[Any, Any, None]] = []
         self._fixed_ms = start_ms
         self._waited_ms = 0
 
@@ -188,7 +189,14 @@ class MemoryWorld:
             network_limit=self.network_limit,
             place=self.place,
             now_ms=self.now_ms,
+            go_on=self.left.append,
         )
+
+    def go_on(self) -> None:
+        """Do what answers did not wait for."""
+        left, self.left = self.left, []
+        for coroutine in left:
+            asyncio.run(coroutine)
 
 
 class AsgiClient:
@@ -207,7 +215,9 @@ class AsgiClient:
             sent.setdefault("content-length", str(len(body)))
         raw = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
         scope = make_scope(method, self.base_url + path, raw, self.world.services())
-        return asyncio.run(_call(self.app, scope, pieces))
+        received = asyncio.run(_call(self.app, scope, pieces))
+        self.world.go_on()
+        return received
 
 
 async def _call(app: ASGIApp, scope: dict[str, Any], pieces: Sequence[bytes]) -> Received:

@@ -31,6 +31,7 @@ const UNIQUE = Buffer.from("0".repeat(22));
  * @property {number} connections
  * @property {number} duration_ms
  * @property {number} rate requests a second; 0 for as many as are answered
+ * @property {number} [warm_ms] at a rate: how long it is asked before what is measured, over the same connections
  * @property {number} status that each answer must have
  */
 
@@ -180,13 +181,15 @@ async function saturate(job, requests) {
  * @param {Prepared[]} requests
  */
 async function pace(job, requests) {
-  const total = Math.max(1, Math.round((job.rate * job.duration_ms) / 1000));
-  const latencies = new Float64Array(total);
-  let [due, sent, answered, failed] = [0, 0, 0, 0];
+  const warm = Math.round((job.rate * (job.warm_ms ?? 0)) / 1000);
+  const total = warm + Math.max(1, Math.round((job.rate * job.duration_ms) / 1000));
+  /** @type {number[]} */
+  const latencies = [];
+  let [due, sent, answered, failed, counted] = [0, 0, 0, 0, 0];
   /** @type {Connection[]} */
   const free = [];
   const open = await connect(job, (good, connection) => {
-    latencies[answered + failed] = performance.now() - connection.dueMs;
+    if (connection.dueMs >= counted) latencies.push(performance.now() - connection.dueMs);
     if (good) {
       answered += 1;
       free.push(connection);
@@ -194,13 +197,15 @@ async function pace(job, requests) {
   });
   free.push(...open);
   const began = performance.now();
-  const until = began + job.duration_ms + PATIENCE_MS;
+  counted = began + (warm * 1000) / job.rate;
+  const until = counted + job.duration_ms + PATIENCE_MS;
   await new Promise((resolve) => {
     const look = () => {
       const now = performance.now();
       while (due < total && began + (due * 1000) / job.rate <= now) due += 1;
       for (; sent < due && free.length; sent += 1) {
-        const connection = /** @type {Connection} */ (free.pop());
+        // In turn: servers close connections that nobody uses for some seconds.
+        const connection = /** @type {Connection} */ (free.shift());
         connection.send(bytesOf(requests[sent % requests.length]), began + (sent * 1000) / job.rate);
       }
       if (answered + failed === total || now > until) resolve(undefined);
@@ -210,7 +215,7 @@ async function pace(job, requests) {
   });
   for (const connection of open) connection.end();
   const unanswered = total - answered - failed;
-  const measured = percentiles(latencies.subarray(0, answered + failed));
+  const measured = percentiles(Float64Array.from(latencies));
   return { answered, failed: failed + unanswered, problem: problemOf(open), ...measured };
 }
 

@@ -34,7 +34,11 @@ class Saturated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Paced(msgspec.Struct, frozen=True, kw_only=True):
-    """How long answers took at a fixed rate, from when each request was due."""
+    """How long answers took at a fixed rate, from when each request was due.
+
+    Attributes:
+        answered: requests, those before what is measured too.
+    """
 
     answered: int
     failed: int
@@ -63,13 +67,20 @@ class Load:
         line = await self._run(target, duration_ms, {"connections": CONNECTIONS, "rate": 0})
         return _checked(msgspec.json.decode(line, type=Saturated), target)
 
-    async def pace(self, target: Target, duration_ms: int, rate: float) -> Paced:
+    async def pace(self, target: Target, duration_ms: int, rate: float, warm_ms: int = 0) -> Paced:
         """Ask at a fixed rate, whatever the server does (open loop).
+
+        Args:
+            target: whom.
+            duration_ms: for how long, of what is measured.
+            rate: requests a second.
+            warm_ms: for how long before that: new connections, and caches that nobody asked for a while, cost time.
 
         Raises:
             BenchError: when an answer has another status, or does not come.
         """
-        line = await self._run(target, duration_ms, {"connections": PACED_CONNECTIONS, "rate": rate})
+        manner = {"connections": PACED_CONNECTIONS, "rate": rate, "warm_ms": warm_ms}
+        line = await self._run(target, duration_ms, manner)
         return _checked(msgspec.json.decode(line, type=Paced), target)
 
     async def _run(self, target: Target, duration_ms: int, manner: dict[str, float]) -> bytes:
@@ -78,7 +89,8 @@ class Load:
         job = {"port": target.port, "requests": str(target.requests), "status": target.status}
         self._process.stdin.write(msgspec.json.encode({**job, "duration_ms": duration_ms, **manner}) + b"\n")
         await self._process.stdin.drain()
-        line = await asyncio.wait_for(self._process.stdout.readline(), duration_ms / 1000 + PATIENCE_S)
+        whole_ms = duration_ms + manner.get("warm_ms", 0)
+        line = await asyncio.wait_for(self._process.stdout.readline(), whole_ms / 1000 + PATIENCE_S)
         if not line:
             raise BenchError("the load generator ended")
         return line

@@ -8,7 +8,7 @@ import pytest
 from tests import samples
 from tests.contract.edge_driver import Clip, Edge
 
-MANIFEST_LATE_MS: Final = 6_000  # an isolate reads a manifest again after this at the latest
+MANIFEST_LATE_MS: Final = 11_000  # beyond this age an overlay waits until its manifest was read again
 STOCK_LATE_MS: Final = 6_000  # beyond this age, stock is stale
 
 

@@ -5,6 +5,7 @@ comparison, so that instants and signatures are equal too, and only an isolate's
 """
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,13 +17,14 @@ from edge.isolate import Isolate
 from edge.ports import Place
 from scripts.bundling import stage_assets, stage_worker
 from scripts.vendoring import vendor
+from shared.catalogue.stock import FRESH_MS
 from shared.encoding import encode_base64url
 from shared.insight.events import EdgeEvent, EventBatch
 from tests import samples
 from tests.contract.edge_driver import Body, Documentation, Edge, Received
 from tests.contract.edge_suite import EdgeContract
 from tests.edge_world import AsgiClient, MemoryWorld
-from tests.emulator.edge_program import COLO, Clock, ProgramWorld, SocketClient
+from tests.emulator.edge_program import CACHED_S, COLO, Clock, ProgramWorld, SocketClient
 from tests.emulator.origin_double import OriginDouble, serve_origin
 from tests.emulator.program import ROOT, RunningEdge, configure, running
 
@@ -223,3 +225,28 @@ def test_the_staged_files_are_those_of_the_clone(emulator: RunningEdge, tmp_path
     staged = {path.relative_to(tmp_path) for path in tmp_path.rglob("*.py")}
     assert Path("bundle/edge/app.py") in staged
     assert emulator.boot["snapshot"]
+
+
+def test_an_overlay_reads_what_was_fresh_a_moment_ago_beside_its_answer(
+    edge: Edge, program_world: ProgramWorld
+) -> None:
+    clip = edge.publish(remaining=50)
+
+    def left() -> int:
+        told: int = edge.overlay(clip)["offers"][0]["stock"]["remaining"]
+        return told
+
+    at_ms = program_world.now_ms()
+    program_world.stop_clock(at_ms)
+    try:
+        assert left() == 50
+        program_world.set_stock(clip.drop, remaining=20, version=2)
+        time.sleep(CACHED_S)
+        program_world.stop_clock(at_ms + FRESH_MS)
+        assert left() == 50
+        until = time.monotonic() + 5
+        while left() == 50 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert left() == 20
+    finally:
+        program_world.stop_clock(None)

@@ -17,7 +17,7 @@ from tests.emulator.origin_faults import FAULTS
 from tests.emulator.workerd_program import Node, make_faulty, running_node
 
 DAY_MS = 86_400_000
-LATE_MS = 10_000  # beyond what a node serves without asking
+LATE_MS = 11_000  # beyond what a node serves without asking
 SHARED = "/shared/clips/clip-1/overlay.json"
 
 

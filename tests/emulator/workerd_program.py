@@ -39,7 +39,7 @@ const get = KvNamespace.prototype.get;
 let faults = { store: "", clock_shift_ms: 0, clock_ms: null };
 Date.now = () => faults.clock_ms ?? now() + faults.clock_shift_ms;
 KvNamespace.prototype.get = function (...given) {
-  return faults.store === "broken" ? 0 : get.apply(this, given);
+  return faults.store === "broken" ? Promise.resolve(1) : get.apply(this, given);
 };
 export const faulty = {
   async fetch(request) {

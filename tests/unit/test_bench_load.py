@@ -15,6 +15,7 @@ from scripts.benchmarks.load import Target, load_generator, write_requests
 ROOT = Path(__file__).resolve().parents[2]
 REQUEST = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 22\r\n\r\n" + "0" * 22
 STALL_S = 0.3
+LONG_STALL_S = 1.0
 
 
 class Server:
@@ -23,7 +24,7 @@ class Server:
     def __init__(self) -> None:
         self.bodies: list[str] = []
         self.status = 200
-        self.stall_at = -1
+        self.stall_at, self.stall_s = -1, STALL_S
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -31,7 +32,7 @@ class Server:
                 assert head.startswith(b"POST ")
                 self.bodies.append((await reader.readexactly(22)).decode())
                 if len(self.bodies) == self.stall_at:
-                    await asyncio.sleep(STALL_S)
+                    await asyncio.sleep(self.stall_s)
                 writer.write(b"HTTP/1.1 %d x\r\nContent-Le" % self.status)
                 await writer.drain()
                 writer.write(b"ngth: 5\r\n\r\nhel")
@@ -90,6 +91,17 @@ def test_a_stall_counts_in_the_request_that_met_it(tmp_path: Path) -> None:
             done = await load.pace(target, 200, 100)
             assert done.answered == 20
             assert done.most_ms >= 1000 * STALL_S * 0.9
+
+    asyncio.run(run())
+
+
+def test_a_stall_before_what_is_measured_does_not_count(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with serving(tmp_path) as (server, target), load_generator() as load:
+            server.stall_at, server.stall_s = 3, LONG_STALL_S
+            done = await load.pace(target, 200, 100, warm_ms=200)
+            assert done.answered == len(server.bodies) == 40
+            assert done.most_ms < 1000 * LONG_STALL_S * 0.8
 
     asyncio.run(run())
 

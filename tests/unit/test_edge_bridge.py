@@ -1,7 +1,7 @@
 """The bridge: a request's scope, and coroutines that are driven without an event loop as far as they go."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import gc
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import pytest
@@ -64,6 +64,10 @@ async def answer_nothing(_: Request) -> Response:
     raise AssertionError("nothing has its own way here")
 
 
+def at_once(_: Any, __: Callable[[Any], Any]) -> Any:
+    raise AssertionError("nothing is waited for here")
+
+
 def behind(app: ASGIApp) -> Front:
     return Front(app, answer_nothing, answer_nothing, Response)
 
@@ -77,7 +81,7 @@ def test_a_body_is_read_only_when_it_is_asked_for() -> None:
         await send({"type": "http.response.start", "status": 204, "headers": [(b"a", b"\xe9")]})
         await send({"type": "http.response.body"})
 
-    answer = drive(call_app(behind(app), scope_of("https://e.example/"), read_nothing))
+    answer = drive(call_app(behind(app), scope_of("https://e.example/"), read_nothing), at_once)
     assert answer == Answer(status=204, headers=[(b"a", b"\xe9")], body=b"")
 
 
@@ -91,7 +95,7 @@ def test_an_answer_in_pieces_is_put_together() -> None:
     async def read() -> bytes:
         return b"hello"
 
-    assert drive(call_app(behind(app), scope_of("https://e.example/"), read)).body == b"hello!"
+    assert drive(call_app(behind(app), scope_of("https://e.example/"), read), at_once).body == b"hello!"
 
 
 def test_an_unforeseen_error_is_raised_for_the_log() -> None:
@@ -99,140 +103,130 @@ def test_an_unforeseen_error_is_raised_for_the_log() -> None:
         raise LookupError("for the log")
 
     with pytest.raises(LookupError, match="for the log"):
-        drive(call_app(behind(app), scope_of("https://e.example/"), read_nothing))
+        drive(call_app(behind(app), scope_of("https://e.example/"), read_nothing), at_once)
 
 
 async def answer_at_once() -> str:
     return "done"
 
 
+class Waiting:
+    """What stands for a promise of the runtime: awaiting it hands it over, and gives its value or raises its error."""
+
+    def __init__(self, value: Any = None, error: Exception | None = None) -> None:
+        self.value, self.error = value, error
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        settled = yield self
+        if isinstance(settled, Exception):
+            raise settled
+        return settled
+
+
+class Runtime:
+    """Keeps what goes on with promises, until it is told to settle them; one after the other, as a runtime does."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Waiting, Callable[[Any], Any]]] = []
+
+    def then(self, promise: Waiting, go_on: Callable[[Any], Any]) -> str:
+        self.waiting.append((promise, go_on))
+        return "a promise"
+
+    def settle(self) -> Any:
+        """Settle all there are; return what the last of them came to."""
+        come_to = None
+        while self.waiting:
+            promise, go_on = self.waiting.pop(0)
+            come_to = go_on(promise.error or promise.value)
+        return come_to
+
+
 async def answer_after(*waits: Callable[[], Awaitable[Any]]) -> list[Any]:
     return [await wait() for wait in waits]
 
 
-def test_what_never_waits_needs_no_event_loop() -> None:
-    assert drive(answer_at_once()) == "done"
-    assert drive(answer_after(answer_at_once, answer_at_once)) == ["done", "done"]
+async def told() -> Any:
+    return await Waiting("told")
 
 
-async def sleep() -> str:
-    await asyncio.sleep(0)
-    return "slept"
-
-
-async def wait_for_a_future() -> str:
-    future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_later(0.001, future.set_result, "told")
-    return await future
-
-
-async def wait_for_a_task() -> str:
-    return await asyncio.create_task(sleep())
+def test_what_never_waits_needs_no_promise() -> None:
+    runtime = Runtime()
+    assert drive(answer_at_once(), runtime.then) == "done"
+    assert drive(answer_after(answer_at_once, answer_at_once), runtime.then) == ["done", "done"]
+    assert not runtime.waiting
 
 
 @pytest.mark.parametrize(
     ("waits", "results"),
     [
-        pytest.param([wait_for_a_future], ["told"], id="once"),
-        pytest.param([sleep], ["slept"], id="bare yield"),
-        pytest.param([sleep, wait_for_a_future, wait_for_a_task], ["slept", "told", "slept"], id="three times"),
-        pytest.param([answer_at_once, wait_for_a_future], ["done", "told"], id="later"),
+        pytest.param([told], ["told"], id="once"),
+        pytest.param([lambda: Waiting(None)], [None], id="for nothing"),
+        pytest.param([told, answer_at_once, told, told], ["told", "done", "told", "told"], id="three times"),
+        pytest.param([answer_at_once, told], ["done", "told"], id="later"),
     ],
 )
-def test_what_waits_goes_on_from_where_it_is(waits: list[Callable[[], Awaitable[Any]]], results: list[str]) -> None:
-    async def run() -> Any:
-        return await drive(answer_after(*waits))
+def test_what_waits_goes_on_from_where_it_is(waits: list[Callable[[], Awaitable[Any]]], results: list[Any]) -> None:
+    runtime = Runtime()
+    assert drive(answer_after(*waits), runtime.then) == "a promise"
+    assert runtime.settle() == results
 
-    assert asyncio.run(run()) == results
 
+def test_each_step_is_taken_once_and_between_promises_others_are_served() -> None:
+    runtime, steps = Runtime(), []
 
-def test_each_step_is_taken_once() -> None:
-    steps: list[int] = []
+    async def stepping(name: str) -> None:
+        for number in range(3):
+            steps.append(f"{name}{number}")
+            await told()
 
-    async def stepping() -> None:
-        steps.append(1)
-        await wait_for_a_future()
-        steps.append(2)
-        await sleep()
-        steps.append(3)
-
-    async def run() -> None:
-        rest = drive(stepping())
-        assert steps == [1]
-        await rest
-
-    asyncio.run(run())
-    assert steps == [1, 2, 3]
+    drive(stepping("a"), runtime.then)
+    drive(stepping("b"), runtime.then)
+    assert steps == ["a0", "b0"]
+    runtime.settle()
+    assert steps == ["a0", "b0", "a1", "b1", "a2", "b2"]
 
 
 @pytest.mark.parametrize("waits", [0, 1, 3])
 def test_an_error_comes_out_as_it_is(waits: int) -> None:
     async def failing() -> None:
         for _ in range(waits):
-            await wait_for_a_future()
+            await told()
         raise LookupError("as it is")
 
-    async def run() -> None:
-        await drive(failing())
+    runtime = Runtime()
+
+    def run() -> None:
+        drive(failing(), runtime.then)
+        runtime.settle()
 
     with pytest.raises(LookupError, match="as it is"):
-        asyncio.run(run())
+        run()
 
 
 def test_an_error_of_what_is_waited_for_can_be_handled_inside() -> None:
-    async def handling() -> str:
-        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_soon(future.set_exception, LookupError("from outside"))
+    async def handling() -> Any:
         try:
-            return await future
+            return await Waiting(error=LookupError("from outside"))
         except LookupError:
-            return await wait_for_a_future()
+            return await told()
 
-    async def run() -> Any:
-        return await drive(handling())
-
-    assert asyncio.run(run()) == "told"
-
-
-async def cancelled(coroutine: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> bool:
-    """Cancel a driven coroutine while it waits; return whether it could tidy up."""
-    tidied = asyncio.Event()
-
-    async def run() -> None:
-        await drive(coroutine(tidied))
-
-    task = asyncio.create_task(run())
-    await asyncio.sleep(0.001)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    return tidied.is_set()
+    runtime = Runtime()
+    drive(handling(), runtime.then)
+    assert runtime.settle() == "told"
 
 
-async def wait_for_ever(tidied: asyncio.Event) -> None:
-    try:
-        await asyncio.get_running_loop().create_future()
-    finally:
-        tidied.set()
+def test_what_is_never_gone_on_with_can_tidy_up() -> None:
+    tidied = []
 
+    async def waiting() -> None:
+        try:
+            await told()
+        finally:
+            tidied.append(True)
 
-async def wait_for_ever_the_second_time(tidied: asyncio.Event) -> None:
-    await sleep()
-    await wait_for_ever(tidied)
-
-
-@pytest.mark.parametrize("coroutine", [wait_for_ever, wait_for_ever_the_second_time])
-def test_what_is_cancelled_can_tidy_up(coroutine: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> None:
-    assert asyncio.run(cancelled(coroutine))
-
-
-def test_the_rest_is_closed_when_nobody_waits_for_it() -> None:
-    async def run() -> bool:
-        tidied = asyncio.Event()
-        rest = drive(wait_for_ever(tidied))
-        iterator = rest.__await__()
-        next(iterator)
-        iterator.close()
-        return tidied.is_set()
-
-    assert asyncio.run(run())
+    runtime = Runtime()
+    drive(waiting(), runtime.then)
+    runtime.waiting.clear()  # as when a request is cut off: the runtime lets go of what would go on
+    gc.collect()
+    assert tidied == [True]

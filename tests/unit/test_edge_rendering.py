@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from edge.caches import STOCK_USABLE_MS
 from edge.generations import Generations
 from edge.rendering import ContextKey, drops_of, render_overlay
-from shared.catalogue.stock import FRESH_MS, LATE_MS
+from shared.catalogue.stock import LATE_MS
 from tests.edge_world import MemoryWorld
 from tests.samples import HOUR_MS, NOW_MS, make_manifest, offer_document, terms_document
 
@@ -133,11 +134,11 @@ def test_a_price_that_moves_is_told_as_of_now_in_each_currency(world: MemoryWorl
     assert prices_of(world) == ["€11.00", "€7.00"]  # 50 of 100 are left
     assert prices_of(world, KEY._replace(currency="JPY")) == ["¥1,100", "€7.00"]
     assert prices_of(world) == ["€11.00", "€7.00"]
-    world.wait_ms(FRESH_MS)
+    world.wait_ms(STOCK_USABLE_MS)
     world.set_stock("drop-1", remaining=80, version=2)
     assert prices_of(world) == ["€10.00", "€7.00"]
     world.set_origin_away(away=True)
-    for wait_ms, price in ((2499 - FRESH_MS, "€10.00"), (1, "€9.00"), (2500, "€12.00")):
+    for wait_ms, price in ((2499 - STOCK_USABLE_MS, "€10.00"), (1, "€9.00"), (2500, "€12.00")):
         world.wait_ms(wait_ms)
         assert prices_of(world)[0] == price
 
@@ -163,10 +164,10 @@ def test_a_document_tells_a_moving_price_where_others_are_told(world: MemoryWorl
 
 def test_a_compiled_overlay_has_the_time_and_stock_of_now(world: MemoryWorld) -> None:
     first = json.loads(render(world))
-    world.wait_ms(FRESH_MS)
+    world.wait_ms(STOCK_USABLE_MS)
     world.set_stock("drop-1", remaining=1, version=2)
     second = json.loads(render(world))
-    assert second["server_time_ms"] == first["server_time_ms"] + FRESH_MS
+    assert second["server_time_ms"] == first["server_time_ms"] + STOCK_USABLE_MS
     assert [view["offers"][0]["stock"]["remaining"] for view in (first, second)] == [50, 1]
 
 

@@ -5,13 +5,16 @@ the context of the request nor its place, so a class of its own puts the service
 """
 
 import secrets
+from types import SimpleNamespace
 from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 from workers import WorkerEntrypoint, asgi
 
 from edge.app import create_app
+from edge.bridge import drive
 from edge.config import EdgeConfig
+from edge.engine import engine
 from edge.isolate import Isolate
 from edge.ports import SERVICES, Place, Services
 from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, load_config, now_ms
@@ -19,6 +22,17 @@ from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, l
 _app: Final = create_app()
 _isolate: Final = Isolate()
 _configs: Final[list[EdgeConfig]] = []
+
+
+def _awaited(port: Any, name: str) -> Any:  # noqa: ANN401 - a port of `edge.ports`
+    """Return a port of the product for an event loop, which the adapter needs and the product does without."""
+    asking = getattr(port, name)
+
+    async def ask(asked: Any) -> Any:  # noqa: ANN401
+        answer = drive(asking(asked), engine().then)
+        return await answer if hasattr(answer, "then") else answer
+
+    return SimpleNamespace(**{name: ask})
 
 
 class Default(WorkerEntrypoint):
@@ -33,13 +47,14 @@ class Default(WorkerEntrypoint):
         services = Services(
             config=_configs[0],
             isolate=_isolate,
-            manifests=KvManifests(self.env),
-            stock=OriginStock(_configs[0], self.ctx),
+            manifests=_awaited(KvManifests(self.env), "read"),
+            stock=_awaited(OriginStock(_configs[0], self.ctx), "read"),
             events=QueueEvents(self.env, self.ctx),
-            viewer_limit=LocationLimit(self.env, "VIEWER_LIMIT"),
-            network_limit=LocationLimit(self.env, "NETWORK_LIMIT"),
+            viewer_limit=_awaited(LocationLimit(self.env, "VIEWER_LIMIT"), "allows"),
+            network_limit=_awaited(LocationLimit(self.env, "NETWORK_LIMIT"), "allows"),
             place=Place(colo=cf.colo, country=cf.country),
             now_ms=now_ms,
+            go_on=self.ctx.waitUntil,
         )
 
         async def with_services(scope: Scope, receive: Receive, send: Send) -> None:

@@ -107,7 +107,7 @@ class KvNamespace {
   #getNow(parameters) {
     if (faults.store === "dead") return Promise.reject(new Error("the store is dead, as it was set"));
     if (faults.store === "empty") return Promise.resolve(null);
-    return faults.store === "broken" ? 0 : this.#store.get(...parameters);
+    return faults.store === "broken" ? Promise.resolve(1) : this.#store.get(...parameters);
   }
 
   /** @param {unknown[]} parameters */
