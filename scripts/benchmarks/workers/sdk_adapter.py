@@ -8,13 +8,12 @@ import secrets
 from types import SimpleNamespace
 from typing import Any, Final
 
+from pyodide.ffi import JsException
 from starlette.types import Receive, Scope, Send
 from workers import WorkerEntrypoint, asgi
 
 from edge.app import create_app
-from edge.bridge import drive
 from edge.config import EdgeConfig
-from edge.engine import engine
 from edge.isolate import Isolate
 from edge.ports import SERVICES, Place, Services
 from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, load_config, now_ms
@@ -29,8 +28,16 @@ def _awaited(port: Any, name: str) -> Any:  # noqa: ANN401 - a port of `edge.por
     asking = getattr(port, name)
 
     async def ask(asked: Any) -> Any:  # noqa: ANN401
-        answer = drive(asking(asked), engine().then)
-        return await answer if hasattr(answer, "then") else answer
+        coroutine, value = asking(asked), None
+        while True:
+            try:
+                promise = coroutine.send(value)
+            except StopIteration as ended:
+                return ended.value
+            try:
+                value = await promise
+            except JsException as error:
+                value = error  # raised within
 
     return SimpleNamespace(**{name: ask})
 
