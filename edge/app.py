@@ -5,6 +5,7 @@ there may be the whole body, when it has been read already.
 Whatever happens, the answer is made here: a problem in one shape, never an exception's text.
 """
 
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -49,6 +50,7 @@ from shared.problems import Code, Problem
 from shared.wire import decode_body, only_names
 
 VERSION: Final = "0.1.0"
+_KEPT_HEAD: Final = 64
 _ENCODER: Final = msgspec.json.Encoder()
 _CLAIM_DECODER: Final = msgspec.json.Decoder(ClaimRequest)
 _CLAIM_NAMES: Final = only_names(ClaimRequest)
@@ -62,7 +64,11 @@ def _services(request: Request) -> Services:
 
 def _take_body(scope: Scope, max_bytes: int) -> bytes | Problem | None:
     """Return a body that was read already, or why it is not to be read; None when it is to be."""
-    refused = _refuse_undecodable(read_headers(scope), max_bytes)
+    headers = read_headers(scope)
+    media_type, length = headers.get(b"content-type", b""), headers.get(b"content-length", b"0")
+    # Browsers send the same of both again and again; a client's own texts must not fill the memory.
+    judge = _judge_head if len(media_type) + len(length) <= _KEPT_HEAD else _judge_head.__wrapped__
+    refused = judge(media_type, length, max_bytes)
     if refused is not None:
         return refused
     body: bytes | None = scope.get(BODY)
@@ -75,13 +81,13 @@ async def _read_body(request: Request, max_bytes: int) -> bytes | Problem:
     return await _gather(request, max_bytes) if taken is None else taken
 
 
-def _refuse_undecodable(headers: dict[bytes, bytes], max_bytes: int) -> Problem | None:
+@lru_cache(1024)
+def _judge_head(media_type: bytes, length: bytes, max_bytes: int) -> Problem | None:
     """Refuse a body by what is declared of it."""
-    media_type = read_text(headers, b"content-type")
-    if media_type != JSON and media_type.partition(";")[0].strip().lower() not in (JSON, operations.TEXT):
+    if media_type.decode("latin-1").partition(";")[0].strip().lower() not in (JSON, operations.TEXT):
         return Problem(code=Code.UNSUPPORTED_MEDIA_TYPE, detail=f"{JSON} or {operations.TEXT}, both with JSON.")
-    length = read_text(headers, b"content-length") or "0"
-    if not length.isdecimal() or len(length) > 9 or int(length) > max_bytes:  # noqa: PLR2004 - digits of a sane length
+    digits = length.decode("latin-1") or "0"
+    if not digits.isdecimal() or len(digits) > 9 or int(digits) > max_bytes:  # noqa: PLR2004 - digits of a sane length
         return _too_large(max_bytes)
     return None
 

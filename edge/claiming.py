@@ -95,20 +95,22 @@ def give_claim(  # noqa: PLR0913, PLR0917 - what it is decided on
     if isinstance(price, Problem):
         return price
     claim_id = derive_claim_id(drop, tap.viewer, tap.idempotency_key)
-    fingerprint = _fingerprint(manifest, offer, tap, price)
-    repeated = _find_given(isolate, claim_id, fingerprint, now_ms)
+    # Offers that share a drop differ in price, although they settle alike.
+    terms, currency = offer.terms, price.currency
+    asked = (manifest.clip, offer.offer, terms.drop, terms.run, tap.viewer, currency, terms.sku, tap.quantity)
+    repeated = _find_given(isolate, claim_id, asked, now_ms)
     if repeated is not None:
         return repeated
-    decision = decide_admission(offer.terms, snapshot, isolate.buckets.get(drop), tap.quantity, now_ms)
+    decision = decide_admission(terms, snapshot, isolate.buckets.get(drop), tap.quantity, now_ms)
     if decision.bucket is not None:
         isolate.buckets[drop] = decision.bucket
     if isinstance(decision, NotAdmitted):
         return decision.problem
-    unit_minor, version = price_unit(price, offer.terms, snapshot, now_ms), decision.stock_version
-    line = Line(sku=offer.terms.sku, quantity=tap.quantity, unit_minor=unit_minor)
-    form = _form_of(services, manifest, offer, price.currency, line, has_version=version > 0)
+    unit_minor, version = price_unit(price, terms, snapshot, now_ms), decision.stock_version
+    line = Line(sku=terms.sku, quantity=tap.quantity, unit_minor=unit_minor)
+    form = _form_of(services, manifest, offer, currency, line, has_version=version > 0)
     token, body, expires_at_ms = form.fill(tap.viewer, claim_id, now_ms // 1000, version)
-    isolate.claims[claim_id] = GivenClaim(body, fingerprint, expires_at_ms)
+    isolate.claims[claim_id] = GivenClaim(body, asked, expires_at_ms)
     event = ClaimIssued(
         claim_id=claim_id,
         drop=drop,
@@ -152,21 +154,13 @@ def _form_of(  # noqa: PLR0913 - what a claim says
     return form
 
 
-def _find_given(isolate: Isolate, claim_id: str, fingerprint: str, now_ms: int) -> Given | Problem | None:
+def _find_given(isolate: Isolate, claim_id: str, asked: tuple[object, ...], now_ms: int) -> Given | Problem | None:
     given = isolate.claims.get(claim_id)
     if given is None or given.expires_at_ms <= now_ms:
         return None
-    if given.fingerprint != fingerprint:
+    if given.asked != asked:
         return Problem(code=Code.IDEMPOTENCY_CONFLICT)
     return Given(body=given.body, event=None)
-
-
-def _fingerprint(manifest: Manifest, offer: Offer, tap: ClaimRequest, price: Price) -> str:
-    """Return what one tap asks for: offers that share a drop differ in price, although they settle alike."""
-    terms = offer.terms
-    what = (manifest.clip, offer.offer, terms.drop, terms.run, tap.viewer, price.currency, terms.sku, str(tap.quantity))
-    # Nothing in it can hold the separator, so it needs no hash.
-    return "/".join(what)
 
 
 def _choose_price(offer: Offer, tap: ClaimRequest, country: str) -> Price | Problem:

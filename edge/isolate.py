@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from cachetools import LRUCache
+from msgspec import Struct
 
 from edge.forms import ClaimForm
 from edge.generations import Generations
@@ -42,14 +43,6 @@ class Entry(Generic[T]):
     read_bytes: int = 0
 
 
-@dataclass(slots=True)
-class Calls:
-    """How often somebody came since an instant."""
-
-    since_ms: int
-    number: int = 0
-
-
 def _weigh_manifest(entry: Entry[Manifest | None]) -> int:
     return entry.read_bytes + _OVERHEAD_BYTES
 
@@ -75,7 +68,8 @@ class Isolate:
         templates: compiled overlays, by what they depend on.
         told: stock and windows of a clip's offers in one language, ready to be filled in.
         buckets: of admission, by drop.
-        calls: by whom requests are limited by, those of the present period (`edge.limiting`).
+        calls: how many there were of whom requests are limited by, in the present period (`edge.limiting`).
+        calls_since_ms: when that period began.
         forms: of claims, by what most of an offer have in common.
         claims: tokens given, by claim id: a repeated tap gets the very same one.
         refusals_at_ms, refusals: how many refusals were reported in the second that began then.
@@ -98,7 +92,8 @@ class Isolate:
         default_factory=lambda: Generations(MAX_TEMPLATE_BYTES // 2, _weigh_template)
     )
     buckets: MutableMapping[str, Bucket] = field(default_factory=lambda: LRUCache(MAX_DROPS))
-    calls: Generations[str, Calls] = field(default_factory=lambda: Generations(MAX_CALLERS // 2))
+    calls: Generations[str, int] = field(default_factory=lambda: Generations(MAX_CALLERS // 2))
+    calls_since_ms: int = 0
     forms: Generations[tuple[object, ...], ClaimForm] = field(default_factory=lambda: Generations(MAX_FORMS // 2))
     claims: Generations[str, "GivenClaim"] = field(default_factory=lambda: Generations(MAX_CLAIMS // 2))
     refusals_at_ms: int = 0
@@ -124,17 +119,15 @@ class Window:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class GivenClaim:
-    """A claim's answer as it was given, and until when it is worth repeating."""
+class GivenClaim(Struct, frozen=True):
+    """A claim's answer as it was given, what was asked for, and until when it is worth repeating."""
 
     body: bytes
-    fingerprint: str
+    asked: tuple[object, ...]
     expires_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class FreshStock:
+class FreshStock(Struct, frozen=True):
     """The snapshots of some drops, while none of them is due.
 
     Attributes:

@@ -11,7 +11,8 @@ Keys are viewer keys and client networks. They stay in the isolate's memory, and
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from edge.isolate import Calls
+from edge.generations import Generations
+from edge.isolate import MAX_CALLERS
 from edge.ports import RateLimiter, Services
 from shared.problems import Code, Problem
 
@@ -59,8 +60,9 @@ async def _ask(services: Services, limiter: RateLimiter, key: str) -> Problem | 
 
 def _passes(services: Services, key: str, now_ms: int) -> bool:
     """Count a call of this key; return whether it is one of the first that the isolate sees in its present period."""
-    calls = services.isolate.calls.get(key)
-    if calls is None or not 0 <= now_ms - calls.since_ms < PERIOD_S * 1000:
-        calls = services.isolate.calls[key] = Calls(since_ms=now_ms)
-    calls.number += 1
-    return calls.number <= UNASKED
+    isolate = services.isolate
+    if not 0 <= now_ms - isolate.calls_since_ms < PERIOD_S * 1000:
+        isolate.calls, isolate.calls_since_ms = Generations(MAX_CALLERS // 2), now_ms
+    number = (isolate.calls.get(key) or 0) + 1
+    isolate.calls[key] = number
+    return number <= UNASKED

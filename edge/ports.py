@@ -1,8 +1,9 @@
 """What the edge needs of the world, as small ports. `edge.runtime` has them for Workers; tests have their own."""
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
+
+from msgspec import Struct
 
 from edge.config import EdgeConfig
 from edge.isolate import Isolate
@@ -52,8 +53,7 @@ class RateLimiter(Protocol):
         """Count a call of `key`, and return whether it is within the limit; a limiter that is away limits nobody."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a request came in and from, as the network tells; may be empty.
 
     Attributes:
@@ -67,11 +67,8 @@ class Place:
     address: str = ""
 
 
-@dataclass(slots=True)
-class Services:
+class Services(Struct, frozen=True):
     """All that one request is served with. Made for each request: runtime objects must not outlive it.
-
-    Nothing in it is ever replaced; it is not frozen, because that would make it several times as costly to make.
 
     Attributes:
         isolate: plain data that lives as long as the isolate.

@@ -1,7 +1,7 @@
 """The edge's ports on Workers: key-value store, cache, queue, fetch.
 
 Runtime objects live no longer than a request. They come in through `env` and `ctx`, and nothing here keeps them, but
-the queue's own `send`: bindings are the isolate's.
+methods of the bindings, which are the isolate's: ports that need no more than these are made once.
 """
 
 import time
@@ -26,7 +26,6 @@ _KEPT: Final = Answer(
     200,
     [(b"content-type", b"application/json"), (b"cache-control", f"public, max-age={EDGE_CACHE_S}".encode())],
 ).as_init()
-_methods: Final[dict[str, Any]] = {}
 
 
 def now_ms() -> int:
@@ -41,28 +40,25 @@ def load_config(env: Any) -> EdgeConfig:  # noqa: ANN401 - the Worker's environm
 
 
 def _method(env: Any, binding: str, name: str) -> Any:  # noqa: ANN401 - a function of the runtime
-    """Return a binding's method, looked up once.
+    """Return a binding's method; it takes arguments as they are, where the SDK's wrapper converts each, and awaits.
 
-    The SDK's wrapper converts each argument, and awaits the promise in Python. The binding takes them as they are, and
-    is the isolate's, not the request's.
+    Raises:
+        AttributeError: when there is no such binding.
     """
-    found = _methods.get(binding)
-    if found is None:
-        owner = getattr(getattr(env, "_env", env), binding)
-        found = _methods[binding] = engine().bind(owner, getattr(owner, name))
-    return found
+    owner = getattr(getattr(env, "_env", env), binding)
+    return engine().bind(owner, getattr(owner, name))
 
 
 class KvManifests:
     """Manifests in the Workers key-value store `MANIFESTS`."""
 
     def __init__(self, env: Any) -> None:  # noqa: ANN401 - the Worker's environment
-        self._env = env
+        self._get = _method(env, "MANIFESTS", "get")
 
     async def read(self, clip: str) -> str | None:
         """Return what is stored for a clip."""
         try:
-            found = await Promised(engine().call(_method(self._env, "MANIFESTS", "get"), manifest_key(clip), "text"))
+            found = await Promised(engine().call(self._get, manifest_key(clip), "text"))
         except JsException as error:
             raise ServiceAwayError("the manifest store does not answer") from error
         if isinstance(found, str):
@@ -113,24 +109,32 @@ class LocationLimit:
     """A rate-limit binding: the location counts."""
 
     def __init__(self, env: Any, name: str) -> None:  # noqa: ANN401 - the Worker's environment
-        self._env = env
-        self._name = name
+        try:
+            self._limit = _method(env, name, "limit")
+        except AttributeError:
+            self._limit = None
 
     async def allows(self, key: str) -> bool:
         """Count a call of `key`; without the binding there is no limit."""
+        if self._limit is None:
+            return True
         known = engine()
         try:
-            limit = _method(self._env, self._name, "limit")
-            return bool((await Promised(known.call(limit, known.make_object({"key": key})))).success)
-        except (AttributeError, JsException):
+            return bool((await Promised(known.call(self._limit, known.make_object({"key": key})))).success)
+        except JsException:
             return True
 
 
-class QueueEvents:
-    """Event batches into the queue `EVENTS`, after the answer."""
+def find_queue(env: Any) -> Any:  # noqa: ANN401 - of the Worker's environment, a function of the runtime
+    """Return what puts a message into the queue `EVENTS`."""
+    return _method(env, "EVENTS", "send")
 
-    def __init__(self, env: Any, ctx: Any) -> None:  # noqa: ANN401 - the Worker's environment and context
-        self._env = env
+
+class QueueEvents:
+    """Event batches into a queue, after the answer."""
+
+    def __init__(self, put: Any, ctx: Any) -> None:  # noqa: ANN401 - of `find_queue`, and the request's context
+        self._put = put
         self._ctx = ctx
 
     def send(self, message: str) -> None:
@@ -150,7 +154,7 @@ class QueueEvents:
     def _send(self, message: str) -> Any:  # noqa: ANN401 - a promise
         known = engine()
         # As text: bytes cross once, and a pull consumer gets them as they are.
-        return known.call(_method(self._env, "EVENTS", "send"), message, known.as_text)
+        return known.call(self._put, message, known.as_text)
 
 
 def go_on(ctx: Any, coroutine: Coroutine[Any, Any, None]) -> None:  # noqa: ANN401 - the request's context

@@ -6,11 +6,11 @@ runtime is kept, and nothing is read from clock, entropy or network while import
 
 import secrets
 import traceback
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 import js
+from msgspec import Struct
 from workers import WorkerEntrypoint
 
 from edge.answers import PROBLEM_HEADERS, Prepared
@@ -20,7 +20,7 @@ from edge.config import EdgeConfig
 from edge.engine import Promised, engine
 from edge.isolate import Isolate
 from edge.ports import Place, Services
-from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, go_on, load_config, now_ms
+from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, find_queue, go_on, load_config, now_ms
 from shared.problems import Code, Problem, encode_problem
 
 # What the app reads of a request, and nothing else: each costs a crossing.
@@ -33,11 +33,20 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 _app: Final = create_app()
 _isolate: Final = Isolate()
-_configs: Final[list[EdgeConfig]] = []
+_lasting: Final[list["_Lasting"]] = []
 
 
-@dataclass(slots=True)
-class _Asked:
+class _Lasting(Struct, frozen=True):
+    """What serves all requests of an isolate."""
+
+    config: EdgeConfig
+    manifests: KvManifests
+    put_event: Any
+    viewer_limit: LocationLimit
+    network_limit: LocationLimit
+
+
+class _Asked(Struct, frozen=True):
     """A request: the runtime's object, and what was read of it."""
 
     request: Any
@@ -84,22 +93,34 @@ class Default(WorkerEntrypoint):
         return engine().make_response(answer.body, answer.as_init())
 
     def _services(self, place: Place) -> Services:
-        if not _configs:
-            _configs.append(load_config(self.env))
-            _isolate.node = secrets.token_urlsafe(12)
-        config = _configs[0]
+        lasting = _lasting[0] if _lasting else _begin(self.env)
+        ctx = self.ctx
         return Services(
-            config=config,
-            isolate=_isolate,
-            manifests=KvManifests(self.env),
-            stock=OriginStock(config, self.ctx),
-            events=QueueEvents(self.env, self.ctx),
-            viewer_limit=LocationLimit(self.env, "VIEWER_LIMIT"),
-            network_limit=LocationLimit(self.env, "NETWORK_LIMIT"),
-            place=place,
-            now_ms=now_ms,
-            go_on=partial(go_on, self.ctx),
+            lasting.config,
+            _isolate,
+            lasting.manifests,
+            OriginStock(lasting.config, ctx),
+            QueueEvents(lasting.put_event, ctx),
+            lasting.viewer_limit,
+            lasting.network_limit,
+            place,
+            now_ms,
+            partial(go_on, ctx),
         )
+
+
+def _begin(env: Any) -> _Lasting:  # noqa: ANN401 - the Worker's environment
+    config = load_config(env)
+    lasting = _Lasting(
+        config=config,
+        manifests=KvManifests(env),
+        put_event=find_queue(env),
+        viewer_limit=LocationLimit(env, "VIEWER_LIMIT"),
+        network_limit=LocationLimit(env, "NETWORK_LIMIT"),
+    )
+    _isolate.node = secrets.token_urlsafe(12)
+    _lasting.append(lasting)
+    return lasting
 
 
 def _read(request: Any) -> _Asked:  # noqa: ANN401

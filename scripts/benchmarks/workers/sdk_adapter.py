@@ -16,7 +16,7 @@ from edge.app import create_app
 from edge.config import EdgeConfig
 from edge.isolate import Isolate
 from edge.ports import SERVICES, Place, Services
-from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, load_config, now_ms
+from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, find_queue, load_config, now_ms
 
 _app: Final = create_app()
 _isolate: Final = Isolate()
@@ -56,7 +56,7 @@ class Default(WorkerEntrypoint):
             isolate=_isolate,
             manifests=_awaited(KvManifests(self.env), "read"),
             stock=_awaited(OriginStock(_configs[0], self.ctx), "read"),
-            events=QueueEvents(self.env, self.ctx),
+            events=QueueEvents(find_queue(self.env), self.ctx),
             viewer_limit=_awaited(LocationLimit(self.env, "VIEWER_LIMIT"), "allows"),
             network_limit=_awaited(LocationLimit(self.env, "NETWORK_LIMIT"), "allows"),
             place=Place(colo=cf.colo, country=cf.country),
