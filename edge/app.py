@@ -5,7 +5,8 @@ there may be the whole body, when it has been read already.
 Whatever happens, the answer is made here: a problem in one shape, never an exception's text.
 """
 
-from functools import lru_cache
+from collections.abc import Awaitable, Callable
+from functools import lru_cache, wraps
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Scope
+from starlette.types import Receive, Scope
 
 from edge import operations
 from edge.answers import (
@@ -41,7 +42,7 @@ from edge.limiting import limit_network, limit_viewer
 from edge.ports import BODY, SERVICES, Services
 from edge.rendering import ContextKey, drops_of, render_overlay
 from edge.reporting import report, report_beacons, report_refusal
-from edge.routing import Front
+from edge.routing import Front, Handler
 from shared.catalogue.manifest import Manifest, find_offer
 from shared.catalogue.stock import StockSnapshot, report_stock
 from shared.insight.events import MAX_BEACON_BYTES, Beacon, BeaconAccepted
@@ -57,8 +58,8 @@ _CLAIM_NAMES: Final = only_names(ClaimRequest)
 _BEACON_DECODER: Final = msgspec.json.Decoder(Beacon)
 
 
-def _services(request: Request) -> Services:
-    services: Services = request.scope[SERVICES]
+def _services(scope: Scope) -> Services:
+    services: Services = scope[SERVICES]
     return services
 
 
@@ -78,7 +79,7 @@ def _take_body(scope: Scope, max_bytes: int) -> bytes | Problem | None:
 async def _read_body(request: Request, max_bytes: int) -> bytes | Problem:
     """Read a body of a type that is taken, and never more than one chunk beyond `max_bytes`."""
     taken = _take_body(request.scope, max_bytes)
-    return await _gather(request, max_bytes) if taken is None else taken
+    return await _gather(request.receive, max_bytes) if taken is None else taken
 
 
 @lru_cache(1024)
@@ -92,10 +93,10 @@ def _judge_head(media_type: bytes, length: bytes, max_bytes: int) -> Problem | N
     return None
 
 
-async def _gather(request: Request, max_bytes: int) -> bytes | Problem:
+async def _gather(receive: Receive, max_bytes: int) -> bytes | Problem:
     body, more = b"", True
     while more and len(body) <= max_bytes:
-        message = await request.receive()
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         body += message.get("body", b"")
@@ -107,9 +108,9 @@ def _too_large(max_bytes: int) -> Problem:
     return Problem(code=Code.BODY_TOO_LARGE, detail=f"At most {max_bytes} bytes are read.")
 
 
-async def get_overlay(request: Request) -> Response:
+async def get_overlay(scope: Scope, _: Receive) -> Response:
     """Render the overlay of a clip for one viewer."""
-    services, scope = _services(request), request.scope
+    services = _services(scope)
     started_ms = services.now_ms()
     headers = read_headers(scope)
     media_type = choose_format(read_text(headers, b"accept"))
@@ -139,14 +140,14 @@ async def get_overlay(request: Request) -> Response:
     return answer_overlay(body, took_ms)
 
 
-async def _read_tap(request: Request, services: Services, now_ms: int) -> ClaimRequest | Problem:
+async def _read_tap(scope: Scope, receive: Receive, services: Services, now_ms: int) -> ClaimRequest | Problem:
     """Read a tap, unless there were too many; a network that is limited costs no reading."""
     asking = limit_network(services, "claims", now_ms)
     if asking is not None and (limited := await asking):
         return limited
-    body = _take_body(request.scope, MAX_BODY_BYTES)
+    body = _take_body(scope, MAX_BODY_BYTES)
     if body is None:
-        body = await _gather(request, MAX_BODY_BYTES)
+        body = await _gather(receive, MAX_BODY_BYTES)
     if isinstance(body, Problem):
         return body
     tap = read_usual(body) or _decode_tap(body)
@@ -167,11 +168,11 @@ def _decode_tap(body: bytes) -> ClaimRequest | Problem:
     return decode_body(body, _CLAIM_DECODER, MAX_BODY_BYTES, _CLAIM_NAMES)
 
 
-async def post_claim(request: Request) -> Response:
+async def post_claim(scope: Scope, receive: Receive) -> Response:
     """Answer a tap with a signed claim."""
-    services = _services(request)
+    services = _services(scope)
     started_ms = services.now_ms()
-    tap = await _read_tap(request, services, started_ms)
+    tap = await _read_tap(scope, receive, services, started_ms)
     if isinstance(tap, Problem):
         return answer_problem(tap)
     now_ms = services.now_ms()  # the tap may have been waited for
@@ -198,7 +199,7 @@ async def post_claim(request: Request) -> Response:
 
 async def post_events(request: Request) -> Response:
     """Take what a browser reports of itself."""
-    services = _services(request)
+    services = _services(request.scope)
     started_ms = services.now_ms()
     asking = limit_network(services, "beacons", started_ms)
     if asking is not None and (limited := await asking):
@@ -217,7 +218,7 @@ async def post_events(request: Request) -> Response:
 
 async def get_stock(request: Request) -> Response:
     """Tell what a drop has left."""
-    services = _services(request)
+    services = _services(request.scope)
     started_ms = services.now_ms()
     drop = request.path_params["drop"]
     if not is_identifier(drop):
@@ -231,7 +232,7 @@ async def get_stock(request: Request) -> Response:
 
 async def get_health(request: Request) -> Response:
     """Tell that the isolate lives."""
-    services = _services(request)
+    services = _services(request.scope)
     body = _ENCODER.encode(operations.Health(status="ok", node=services.isolate.node))
     return Response(body, 200, NOT_KEPT, JSON)
 
@@ -266,11 +267,28 @@ async def _answer_error(_: Request, __: Exception) -> Response:
     return _answer_internal()
 
 
+def _as_endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    """Return what answers in the framework's way as a handler does that is also called without it."""
+
+    @wraps(handler)
+    async def endpoint(request: Request) -> Response:
+        return await handler(request.scope, request.receive)
+
+    return endpoint
+
+
 def create_app() -> Front:
     """Return the ASGI app. It has no lifespan and keeps nothing: all state comes with each request."""
     handlers: dict[str, Any] = {
         handler.__name__: handler
-        for handler in (get_overlay, post_claim, post_events, get_stock, get_health, get_openapi)
+        for handler in (
+            _as_endpoint(get_overlay),
+            _as_endpoint(post_claim),
+            post_events,
+            get_stock,
+            get_health,
+            get_openapi,
+        )
     }
     routes = [
         Route(listed.path, handlers[listed.id], methods=[listed.method], name=listed.id)

@@ -12,7 +12,6 @@ from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 import msgspec
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive
 
 from edge.answers import Prepared
@@ -99,7 +98,7 @@ async def call_app(app: Front, scope: dict[str, Any], read_body: ReadBody) -> An
 
     handler = app.find(scope)
     if handler is not None:
-        response = await handler(Request(scope, receive))
+        response = await handler(scope, receive)
         if isinstance(response, Prepared):
             return response
         return Answer(response.status_code, response.raw_headers, bytes(response.body))

@@ -8,7 +8,7 @@ import re
 from typing import Any, Final
 
 from edge.forms import ClaimForm
-from edge.isolate import GivenClaim, Isolate
+from edge.isolate import MAX_FORMS, GivenClaim, Isolate, Priced
 from edge.ports import Services
 from shared.catalogue.manifest import Manifest, Offer, Price, price_unit
 from shared.catalogue.stock import StockSnapshot
@@ -91,13 +91,13 @@ def give_claim(  # noqa: PLR0913, PLR0917 - what it is decided on
 ) -> Given | Problem:
     """Decide one tap, and make the claim."""
     isolate, drop = services.isolate, offer.terms.drop
-    price = _choose_price(offer, tap, services.place.country)
-    if isinstance(price, Problem):
-        return price
+    priced = _find_price(services, manifest, offer, tap)
+    if isinstance(priced, Problem):
+        return priced
     claim_id = derive_claim_id(drop, tap.viewer, tap.idempotency_key)
     # Offers that share a drop differ in price, although they settle alike.
-    terms, currency = offer.terms, price.currency
-    asked = (manifest.clip, offer.offer, terms.drop, terms.run, tap.viewer, currency, terms.sku, tap.quantity)
+    terms, price = offer.terms, priced.price
+    asked = (manifest.clip, offer.offer, terms.drop, terms.run, tap.viewer, price.currency, terms.sku, tap.quantity)
     repeated = _find_given(isolate, claim_id, asked, now_ms)
     if repeated is not None:
         return repeated
@@ -107,8 +107,10 @@ def give_claim(  # noqa: PLR0913, PLR0917 - what it is decided on
     if isinstance(decision, NotAdmitted):
         return decision.problem
     unit_minor, version = price_unit(price, terms, snapshot, now_ms), decision.stock_version
-    line = Line(sku=terms.sku, quantity=tap.quantity, unit_minor=unit_minor)
-    form = _form_of(services, manifest, offer, currency, line, has_version=version > 0)
+    key = (unit_minor, version > 0, services.place.colo)
+    form = priced.forms.get(key)
+    if form is None:
+        form = _make_form(services, manifest, offer, priced, key)
     token, body, expires_at_ms = form.fill(tap.viewer, claim_id, now_ms // 1000, version)
     isolate.claims[claim_id] = GivenClaim(body, asked, expires_at_ms)
     event = ClaimIssued(
@@ -122,35 +124,46 @@ def give_claim(  # noqa: PLR0913, PLR0917 - what it is decided on
     return Given(body=body, event=event)
 
 
-def _form_of(  # noqa: PLR0913 - what a claim says
-    services: Services, manifest: Manifest, offer: Offer, currency: str, line: Line, *, has_version: bool
-) -> ClaimForm:
-    """Return the form of a claim: nearly all on one offer share it."""
-    forms, terms, colo = services.isolate.forms, offer.terms, services.place.colo
+def _find_price(services: Services, manifest: Manifest, offer: Offer, tap: ClaimRequest) -> Priced | Problem:
+    """Return the price of a tap, and the forms of claims at it: nearly all taps on an offer share them."""
     # A version of a manifest never changes.
-    key = (manifest.clip, manifest.version, offer.offer, currency, line.quantity, line.unit_minor, has_version, colo)
-    form = forms.get(key)
-    if form is None:
-        alike = Claim(
-            iss=services.config.issuer,
-            aud=services.config.origin_url,
-            cnf=Confirmation(jkt=""),
-            jti="",
-            iat=0,
-            nbf=0,
-            exp=manifest.claim_ttl_s,
-            drop=terms.drop,
-            run=terms.run,
-            lines=(line,),
-            currency=currency,
-            creator=manifest.creator,
-            clip=manifest.clip,
-            offer=offer.offer,
-            mode=terms.mode,
-            stock_version=int(has_version),
-            colo=colo,
-        )
-        form = forms[key] = ClaimForm(alike, services.config.claim_keys[0], services.config.origin_url)
+    key = (manifest.clip, manifest.version, offer.offer, tap.currency, services.place.country, tap.quantity)
+    priced = services.isolate.priced.get(key)
+    if priced is None:
+        price = _choose_price(offer, tap, services.place.country)
+        if isinstance(price, Problem):
+            return price
+        priced = services.isolate.priced[key] = Priced(price, tap.quantity, {})
+    return priced
+
+
+def _make_form(
+    services: Services, manifest: Manifest, offer: Offer, priced: Priced, key: tuple[int, bool, str]
+) -> ClaimForm:
+    terms, (unit_minor, has_version, colo) = offer.terms, key
+    alike = Claim(
+        iss=services.config.issuer,
+        aud=services.config.origin_url,
+        cnf=Confirmation(jkt=""),
+        jti="",
+        iat=0,
+        nbf=0,
+        exp=manifest.claim_ttl_s,
+        drop=terms.drop,
+        run=terms.run,
+        lines=(Line(sku=terms.sku, quantity=priced.quantity, unit_minor=unit_minor),),
+        currency=priced.price.currency,
+        creator=manifest.creator,
+        clip=manifest.clip,
+        offer=offer.offer,
+        mode=terms.mode,
+        stock_version=int(has_version),
+        colo=colo,
+    )
+    form = ClaimForm(alike, services.config.claim_keys[0], services.config.origin_url)
+    if len(priced.forms) >= MAX_FORMS:  # a price that moves comes back to few of those that it was
+        priced.forms.clear()
+    priced.forms[key] = form
     return form
 
 

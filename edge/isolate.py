@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from edge.forms import ClaimForm
 from edge.generations import Generations
-from shared.catalogue.manifest import Manifest
+from shared.catalogue.manifest import Manifest, Price
 from shared.catalogue.stock import StockSnapshot
 from shared.claims.admission import Bucket
 from shared.insight.events import EdgeEvent
@@ -28,7 +28,8 @@ _OVERHEAD_BYTES: Final = 4096  # the key, which is the viewer's own text, and th
 MAX_DROPS: Final = 2048
 MAX_CLIPS: Final = 512
 MAX_CONTEXTS: Final = 16384
-MAX_FORMS: Final = 2048  # some clips, each with its offers in its currencies; 2 KB each
+MAX_PRICED: Final = 2048  # some clips, each with its offers in the countries that watch
+MAX_FORMS: Final = 4  # of each of these; 2 KB each
 MAX_CLAIMS: Final = 2048
 MAX_CALLERS: Final = 8192
 
@@ -70,7 +71,7 @@ class Isolate:
         buckets: of admission, by drop.
         calls: how many there were of whom requests are limited by, in the present period (`edge.limiting`).
         calls_since_ms: when that period began.
-        forms: of claims, by what most of an offer have in common.
+        priced: prices of taps, and forms of claims at them, by what most taps on an offer have in common.
         claims: tokens given, by claim id: a repeated tap gets the very same one.
         refusals_at_ms, refusals: how many refusals were reported in the second that began then.
         suppressed: refusals that were counted but not reported yet.
@@ -94,7 +95,7 @@ class Isolate:
     buckets: MutableMapping[str, Bucket] = field(default_factory=lambda: LRUCache(MAX_DROPS))
     calls: Generations[str, int] = field(default_factory=lambda: Generations(MAX_CALLERS // 2))
     calls_since_ms: int = 0
-    forms: Generations[tuple[object, ...], ClaimForm] = field(default_factory=lambda: Generations(MAX_FORMS // 2))
+    priced: Generations[tuple[object, ...], "Priced"] = field(default_factory=lambda: Generations(MAX_PRICED // 2))
     claims: Generations[str, "GivenClaim"] = field(default_factory=lambda: Generations(MAX_CLAIMS // 2))
     refusals_at_ms: int = 0
     refusals: int = 0
@@ -117,6 +118,18 @@ class Window:
     country: str
     events: list[EdgeEvent] = field(default_factory=list)
     size: int = 0
+
+
+class Priced(Struct, frozen=True):
+    """The price of taps that are alike, and the forms of claims at it.
+
+    Attributes:
+        forms: by the unit's price as it is just now, whether stock is known, and the place.
+    """
+
+    price: Price
+    quantity: int
+    forms: dict[tuple[int, bool, str], ClaimForm]
 
 
 class GivenClaim(Struct, frozen=True):

@@ -7,13 +7,12 @@ ask for are recognised here by method and path; all else, and whatever is unusua
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge.answers import PREFLIGHT
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Scope, Receive], Awaitable[Response]]
 
 _CLIPS: Final = "/v1/clips/"
 _OVERLAY: Final = "/overlay"
@@ -25,7 +24,7 @@ class Front:
 
     Attributes:
         app: the framework's app, which answers everything.
-        get_overlay, post_claim: the handlers that it would call.
+        get_overlay, post_claim: what its handlers call.
         answer_error: what it answers when a handler fails; the error is raised too, so that it is logged.
     """
 
@@ -41,7 +40,7 @@ class Front:
             await self.app(scope, receive, send)
             return
         try:
-            response = await handler(Request(scope, receive))
+            response = await handler(scope, receive)
         except Exception:
             await self.answer_error()(scope, receive, send)
             raise
@@ -60,5 +59,5 @@ class Front:
         return _answer_preflight if method == "OPTIONS" else None
 
 
-async def _answer_preflight(_: Request) -> Response:
+async def _answer_preflight(_: Scope, __: Receive) -> Response:
     return Response(None, 204, PREFLIGHT)

@@ -17,15 +17,15 @@ from edge.answers import PROBLEM_HEADERS, Prepared
 from edge.app import create_app
 from edge.bridge import Answer, call_app, drive, make_scope
 from edge.config import EdgeConfig
-from edge.engine import Promised, engine
+from edge.engine import Engine, Promised, engine
 from edge.isolate import Isolate
 from edge.ports import Place, Services
 from edge.runtime import KvManifests, LocationLimit, OriginStock, QueueEvents, find_queue, go_on, load_config, now_ms
 from shared.problems import Code, Problem, encode_problem
 
 # What the app reads of a request, and nothing else: each costs a crossing.
-_ASKING: Final = ("accept", "accept-language")
-_SENDING: Final = ("content-type", "content-length")
+_ASKING: Final = (("accept", b"accept"), ("accept-language", b"accept-language"))
+_SENDING: Final = (("content-type", b"content-type"), ("content-length", b"content-length"))
 _READ_HEADERS: Final = {"GET": _ASKING, "HEAD": _ASKING, "POST": _SENDING}
 _SHORT_DIGITS: Final = 5
 _CLAIMS: Final = "/v1/claims"
@@ -62,25 +62,25 @@ class Default(WorkerEntrypoint):
     def fetch(self, request: Any) -> Any:  # noqa: ANN401 - the runtime's own Request and Response
         """Answer one request: with a Response at once if nothing had to be waited for, else with the promise of it."""
         # The runtime hands over the SDK's wrapper; the object within costs fewer crossings.
-        asked = _read(getattr(request, "js_object", request))
+        known = engine()
+        asked = _read(getattr(request, "js_object", request), known)
         if asked.method == "POST" and _is_short(asked):
-            return self._answer_once_read(asked)
-        return drive(self._answer(asked, None), engine().then)
+            return self._answer_once_read(asked, known)
+        return drive(self._answer(asked, None, known), known.then)
 
-    def _answer_once_read(self, asked: _Asked) -> Any:  # noqa: ANN401
+    def _answer_once_read(self, asked: _Asked, known: Engine) -> Any:  # noqa: ANN401
         """Read the body, then answer: as a promise of the runtime's own, which costs no event loop."""
 
         def answer(read: Any) -> Any:  # noqa: ANN401
-            return drive(self._answer(asked, _as_bytes(read, asked)), known.then)
+            return drive(self._answer(asked, _as_bytes(read, asked), known), known.then)
 
-        known = engine()
         # Text takes half of the time that a buffer takes; but what is no text cannot be told from it any more.
         body = known.read_text(asked.request) if asked.url.endswith(_CLAIMS) else known.read_buffer(asked.request)
         return known.then(body, answer)
 
-    async def _answer(self, asked: _Asked, body: bytes | None) -> Any:  # noqa: ANN401
+    async def _answer(self, asked: _Asked, body: bytes | None, known: Engine) -> Any:  # noqa: ANN401
         async def read_body() -> bytes:
-            read: bytes = (await Promised(engine().read_buffer(asked.request))).to_bytes()
+            read: bytes = (await Promised(known.read_buffer(asked.request))).to_bytes()
             return read
 
         answer: Answer | Prepared
@@ -90,7 +90,7 @@ class Default(WorkerEntrypoint):
         except Exception:  # noqa: BLE001 - the last line of defence: logged for us, told as `internal`
             js.console.error(traceback.format_exc())
             answer = Answer(500, list(PROBLEM_HEADERS), encode_problem(Problem(code=Code.INTERNAL)))
-        return engine().make_response(answer.body, answer.as_init())
+        return known.make_response(answer.body, answer.as_init())
 
     def _services(self, place: Place) -> Services:
         lasting = _lasting[0] if _lasting else _begin(self.env)
@@ -123,13 +123,12 @@ def _begin(env: Any) -> _Lasting:  # noqa: ANN401 - the Worker's environment
     return lasting
 
 
-def _read(request: Any) -> _Asked:  # noqa: ANN401
-    known = engine()
+def _read(request: Any, known: Engine) -> _Asked:  # noqa: ANN401
     told = known.read_request(request)
     method: str = told["method"]
     given, get = request.headers, known.get_header
-    found = [(name, get(given, name)) for name in _READ_HEADERS.get(method, ())]
-    headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in found if isinstance(value, str)]
+    found = [(raw, get(given, name)) for name, raw in _READ_HEADERS.get(method, ())]
+    headers = [(raw, value.encode("latin-1", "replace")) for raw, value in found if isinstance(value, str)]
     # Only what is limited asks for the client's address.
     place = _place(told.get("cf"), get(given, "cf-connecting-ip") if method == "POST" else None)
     return _Asked(request, method, told["url"], headers, place)

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import pytest
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -60,7 +59,7 @@ def test_headers_follow_the_host() -> None:
     assert scope["headers"] == [(b"host", b"e.example:1"), (b"accept", b"x")]
 
 
-async def answer_nothing(_: Request) -> Response:
+async def answer_nothing(_: Scope, __: Receive) -> Response:
     raise AssertionError("nothing has its own way here")
 
 
