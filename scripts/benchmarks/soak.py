@@ -26,7 +26,7 @@ from scripts.bundling import stage
 
 REQUESTS: Final[dict[Effort, int]] = {"quick": 400, "normal": 100_000, "full": 1_000_000}
 # Before those: until the caches are full, and the engine's heap has the size that it keeps.
-WARM_UP: Final[dict[Effort, int]] = {"quick": 100, "normal": 60_000, "full": 60_000}
+WARM_UP: Final[dict[Effort, int]] = {"quick": 100, "normal": 120_000, "full": 120_000}
 SLICE_MS: Final = 2000
 SAMPLE_EACH_S: Final = 0.1
 FLAT_MOST: Final = 0.05  # growth after warming up, as a share of what there was
