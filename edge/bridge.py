@@ -8,7 +8,7 @@ on with by the promise that it waits for. There is no event loop, whose futures 
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import unquote
 
 import msgspec
@@ -20,7 +20,6 @@ from edge.routing import Front
 
 ReadBody = Callable[[], Awaitable[bytes]]
 Then = Callable[[Any, Callable[[Any], Any]], Any]
-T = TypeVar("T")
 
 _ENCODER: Final = msgspec.json.Encoder()
 _KEPT_URL: Final = 256
@@ -119,7 +118,7 @@ async def _collect(app: ASGIApp, scope: dict[str, Any], receive: Receive) -> Ans
     return answer
 
 
-def drive(coroutine: Coroutine[Any, Any, T], then: Then, value: Any = None) -> Any:  # noqa: ANN401 - see below
+def drive(coroutine: Coroutine[Any, Any, Any], then: Then, value: Any = None) -> Any:  # noqa: ANN401 - see below
     """Step a coroutine; return its result if it ended, else the runtime's promise of it.
 
     Args:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import js
 from msgspec import Struct
+from pyodide.ffi import JsException
 from workers import WorkerEntrypoint
 
 from edge.answers import PROBLEM_HEADERS, Prepared
@@ -64,27 +65,16 @@ class Default(WorkerEntrypoint):
         # The runtime hands over the SDK's wrapper; the object within costs fewer crossings.
         known = engine()
         asked = _read(getattr(request, "js_object", request), known)
-        if asked.method == "POST" and _is_short(asked):
-            return self._answer_once_read(asked, known)
-        return drive(self._answer(asked, None, known), known.then)
+        return drive(self._answer(asked, known), known.then)
 
-    def _answer_once_read(self, asked: _Asked, known: Engine) -> Any:  # noqa: ANN401
-        """Read the body, then answer: as a promise of the runtime's own, which costs no event loop."""
-
-        def answer(read: Any) -> Any:  # noqa: ANN401
-            return drive(self._answer(asked, _as_bytes(read, asked), known), known.then)
-
-        # Text takes half of the time that a buffer takes; but what is no text cannot be told from it any more.
-        body = known.read_text(asked.request) if asked.url.endswith(_CLAIMS) else known.read_buffer(asked.request)
-        return known.then(body, answer)
-
-    async def _answer(self, asked: _Asked, body: bytes | None, known: Engine) -> Any:  # noqa: ANN401
+    async def _answer(self, asked: _Asked, known: Engine) -> Any:  # noqa: ANN401
         async def read_body() -> bytes:
             read: bytes = (await Promised(known.read_buffer(asked.request))).to_bytes()
             return read
 
         answer: Answer | Prepared
         try:
+            body = await _read_short(asked, known) if asked.method == "POST" and _is_short(asked) else None
             scope = make_scope(asked.method, asked.url, asked.headers, self._services(asked.place), body)
             answer = await call_app(_app, scope, read_body)
         except Exception:  # noqa: BLE001 - the last line of defence: logged for us, told as `internal`
@@ -154,11 +144,18 @@ def _length(asked: _Asked) -> bytes:
     return value if name == b"content-length" else b""
 
 
-def _as_bytes(read: Any, asked: _Asked) -> bytes | None:  # noqa: ANN401
-    """Return a body that was read; None for the error that came instead, which comes again when the app reads."""
-    if isinstance(read, str):
-        body = read.encode()
-        # The runtime takes a byte order mark away, which is not JSON.
-        return body if len(body) == int(_length(asked)) else _BYTE_ORDER_MARK + body
-    to_bytes = getattr(read, "to_bytes", None)
-    return to_bytes() if to_bytes else None
+async def _read_short(asked: _Asked, known: Engine) -> bytes | None:
+    """Read a body; return None when that fails: the error comes again when the app reads."""
+    is_text = asked.url.endswith(_CLAIMS)
+    # Text takes half of the time that a buffer takes; but what is no text cannot be told from it any more.
+    promise = known.read_text(asked.request) if is_text else known.read_buffer(asked.request)
+    try:
+        read = await Promised(promise)
+    except JsException:
+        return None
+    if not is_text:
+        buffer: bytes = read.to_bytes()
+        return buffer
+    body: bytes = read.encode()
+    # The runtime takes a byte order mark away, which is not JSON.
+    return body if len(body) == int(_length(asked)) else _BYTE_ORDER_MARK + body

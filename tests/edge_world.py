@@ -199,6 +199,14 @@ class MemoryWorld:
             asyncio.run(coroutine)
 
 
+def make_clip_world() -> MemoryWorld:
+    """Return a world at a fixed instant with one clip, in its third version, of a drop with 50 units left."""
+    world = MemoryWorld(start_ms=samples.NOW_MS)
+    world.publish("clip-1", samples.encode(samples.manifest_document(version=3)))
+    world.set_stock("drop-1", remaining=50, version=5)
+    return world
+
+
 class AsgiClient:
     """Calls the app in this process, as a server would."""
 

@@ -22,16 +22,13 @@ from shared.catalogue.manifest import Manifest
 from shared.catalogue.stock import FRESH_MS, FUTURE_LEEWAY_MS, StockSnapshot, StockSnapshots
 from shared.overlay.telling import OverlayTemplate
 from shared.problems import Code, Problem
-from tests.edge_world import AsgiClient, MemoryWorld
+from tests.edge_world import AsgiClient, MemoryWorld, make_clip_world
 from tests.samples import NOW_MS, encode, manifest_document
 
 
 @pytest.fixture
 def world() -> MemoryWorld:
-    world = MemoryWorld(start_ms=NOW_MS)
-    world.publish("clip-1", encode(manifest_document(version=3)))
-    world.set_stock("drop-1", remaining=50, version=5)
-    return world
+    return make_clip_world()
 
 
 def manifest(world: MemoryWorld, clip: str = "clip-1") -> Manifest | Problem:

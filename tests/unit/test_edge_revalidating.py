@@ -8,16 +8,13 @@ from edge.caches import MANIFEST_FRESH_MS, MANIFEST_USABLE_MS, STOCK_USABLE_MS, 
 from shared.catalogue.manifest import Manifest
 from shared.catalogue.stock import FRESH_MS
 from shared.problems import Code
-from tests.edge_world import AsgiClient, MemoryWorld
-from tests.samples import NOW_MS, encode, manifest_document
+from tests.edge_world import AsgiClient, MemoryWorld, make_clip_world
+from tests.samples import encode, manifest_document
 
 
 @pytest.fixture
 def world() -> MemoryWorld:
-    world = MemoryWorld(start_ms=NOW_MS)
-    world.publish("clip-1", encode(manifest_document(version=3)))
-    world.set_stock("drop-1", remaining=50, version=5)
-    return world
+    return make_clip_world()
 
 
 def overlay(world: MemoryWorld) -> tuple[int, int]:
